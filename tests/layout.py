@@ -27,7 +27,7 @@ FLOORS = {
         lazy pydantic_schemas waits
         interruptions locks version clock json_fields citations routing completions errors
         redaction toml_tables reasoning structured_output answer_details
-        json_text error_bodies error_responses decoding chunks sse surfaces
+        json_text error_bodies error_responses decoding chunks sse surfaces arguments
         deployments endpoints proxies account_search deployment_lists secret_names retries deadline
         message_parts messages request_options json_body model_catalog model_profiles stream_reader
         choice_parts streaming wires

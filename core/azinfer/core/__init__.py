@@ -7,13 +7,13 @@ from azinfer.core.version import __version__, user_agent
 
 if TYPE_CHECKING:
     from azinfer.core.answer_details import details_of
+    from azinfer.core.arguments import check_option_names
     from azinfer.core.chunks import ChatCompletionChunk, ChunkChoice, Delta, ToolCallChunk
     from azinfer.core.citations import Citation
     from azinfer.core.client import (
         AsyncInferenceClient,
         InferenceClient,
         adapter_client,
-        check_option_names,
         ready_client,
     )
     from azinfer.core.clock import Clock
@@ -167,6 +167,7 @@ __all__ = [
 # and a chat call not all.
 _MODULES = {
     "details_of": "answer_details",
+    "check_option_names": "arguments",
     "ChatCompletionChunk": "chunks",
     "ChunkChoice": "chunks",
     "Delta": "chunks",
@@ -175,7 +176,6 @@ _MODULES = {
     "AsyncInferenceClient": "client",
     "InferenceClient": "client",
     "adapter_client": "client",
-    "check_option_names": "client",
     "ready_client": "client",
     "Clock": "clock",
     "ChatCompletion": "completions",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from azinfer.core import lazy
+from azinfer.core.arguments import CheckedNames, check_client, check_config, check_names
 from azinfer.core.calls import Target
 from azinfer.core.clock import SYSTEM, Clock
 from azinfer.core.completions import Json
@@ -15,9 +16,7 @@ from azinfer.core.credentials import Credential, endpoint_from, source_of
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoint_knowledge import knowledge_of
 from azinfer.core.endpoints import Endpoint, is_loopback
-from azinfer.core.errors import (
-    ConfigurationError,
-)
+from azinfer.core.errors import ConfigurationError
 from azinfer.core.model_catalog import UNKNOWN_MODEL, ModelFacts, find
 from azinfer.core.model_profiles import profile_of
 from azinfer.core.redaction import hidden
@@ -33,7 +32,7 @@ ClientT = TypeVar("ClientT", bound="BaseClient")
 MAX_RETRIES = 2
 
 
-class BaseClient:
+class BaseClient(CheckedNames):
     """The part that the sync and the async client share; nothing here touches the network."""
 
     def __init__(
@@ -57,6 +56,7 @@ class BaseClient:
         # Tracebacks may show variables; the query of a URL may have a key.
         credential, endpoint = hidden(credential), hidden(endpoint)
         url = hidden(endpoint or endpoint_from(environ))
+        check_client(model, model_id, max_retries, headers, wire=wire, api_version=api_version)
         self.endpoint = Endpoint.parse(url, surface, api_version)
         self.model = model or self.endpoint.deployment
         self.model_id = model_id
@@ -124,6 +124,7 @@ class BaseClient:
         from azinfer.core.names import Source
         from azinfer.core.router import Router
 
+        check_config(config, endpoint, routes, aliases, reload_after)
         source = Source(config, endpoint, tuple(routes), dict(aliases or {}))
         router = Router(source, cls, options, reload_after)
         client: Self = router.default
@@ -176,6 +177,7 @@ class BaseClient:
             >>> patient.model, patient.max_retries, client.max_retries
             ('gpt-4.1', 5, 2)
         """
+        check_client(model, model_id, max_retries, headers, wire=wire, api_version=api_version)
         client = type(self).__new__(type(self))
         client.__dict__.update(self.__dict__)
         client._twin, client._targets = None, {}
@@ -286,11 +288,7 @@ class BaseClient:
         return self._router.routes if self._router is not None else ()
 
     def _explain(
-        self,
-        operation: str,
-        model: str | None,
-        model_id: str | None,
-        added: WireName | None = None,
+        self, operation: str, model: str | None, model_id: str | None, added: WireName | None = None
     ) -> Routing:
         target, choice = self._target(operation, model, model_id, None), NO_CHOICE
         if operation == CHAT:
@@ -337,6 +335,7 @@ class BaseClient:
             self._join()
         target = self._targets.get(key)
         if target is None:
+            check_names(model=model, model_id=model_id)
             name = model or self.model
             known, source = self._model_id_of(name, model_id)
             endpoint = self.endpoint.endpoint_for(operation)

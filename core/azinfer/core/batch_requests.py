@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
+from azinfer.core.arguments import refuse
 from azinfer.core.calls import Call
 from azinfer.core.completions import ChatCompletion
 from azinfer.core.errors import ConfigurationError
@@ -31,6 +32,9 @@ def write_lines(
     operations: set[str] = set()
     names: set[str] = set()
     for at, request in enumerate(requests):
+        if not isinstance(request, Mapping):
+            wanted = "a mapping with messages, such as {'messages': [UserMessage('…')]}"
+            refuse(f"requests[{at}]", request, wanted)
         name = str(request.get("id", at))
         if name in names:
             raise ConfigurationError(

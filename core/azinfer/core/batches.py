@@ -16,15 +16,16 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from azinfer.core.arguments import refuse
 from azinfer.core.batch_requests import describe_entry, write_lines
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.decoding import invalid_response
-from azinfer.core.endpoints import path_segment
 from azinfer.core.error_responses import from_response
 from azinfer.core.errors import APITimeoutError, InferenceError
-from azinfer.core.files import File, list_all, list_all_async, resource_call
+from azinfer.core.files import File, id_segment, list_all, list_all_async, resource_call
 from azinfer.core.json_body import encode_json
 from azinfer.core.json_fields import as_count, as_object, as_objects
+from azinfer.core.retries import Timeout
 from azinfer.core.surfaces import BATCHES
 from azinfer.core.wires.wire import wire_named
 
@@ -140,11 +141,19 @@ def _input_file(
     if isinstance(requests, File | str | Path):
         yield requests, operation
         return
+    if isinstance(requests, bytes | Mapping) or not isinstance(requests, Iterable):
+        refuse("requests", requests, "a list of mappings, or the path of an input file")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "batch.jsonl")
         with path.open("wb") as lines:
             operation = write_lines(client, requests, model, lines)
         yield path, operation
+
+
+def _end_of(client: Any, timeout: float) -> float:
+    """Return the time at which a wait ends."""
+    end: float = client._clock.monotonic() + Timeout(total=timeout).total
+    return end
 
 
 def _creation(file: File, operation: str, options: Mapping[str, Any]) -> Json:
@@ -248,11 +257,11 @@ class Batches:
 
     def get(self, batch_id: str) -> Batch:
         """Return the current state of a batch."""
-        return self._ask(f"/{path_segment(batch_id)}")
+        return self._ask(f"/{id_segment('batch_id', batch_id)}")
 
     def cancel(self, batch_id: str) -> Batch:
         """Ask the service to cancel a batch; answers that exist already stay."""
-        return self._ask(f"/{path_segment(batch_id)}/cancel", method="POST")
+        return self._ask(f"/{id_segment('batch_id', batch_id)}/cancel", method="POST")
 
     def wait(
         self,
@@ -272,7 +281,7 @@ class Batches:
             APITimeoutError: It has not ended in this time; it continues.
         """
         clock = self._client._clock
-        end = clock.monotonic() + timeout
+        end = _end_of(self._client, timeout)
         waits = _waits()
         while True:
             batch = self.get(batch_id)
@@ -326,11 +335,11 @@ class AsyncBatches:
 
     async def get(self, batch_id: str) -> Batch:
         """Return the current state of a batch."""
-        return await self._ask(f"/{path_segment(batch_id)}")
+        return await self._ask(f"/{id_segment('batch_id', batch_id)}")
 
     async def cancel(self, batch_id: str) -> Batch:
         """Ask the service to cancel a batch; answers that exist already stay."""
-        return await self._ask(f"/{path_segment(batch_id)}/cancel", method="POST")
+        return await self._ask(f"/{id_segment('batch_id', batch_id)}/cancel", method="POST")
 
     async def wait(
         self,
@@ -341,7 +350,7 @@ class AsyncBatches:
     ) -> Batch:
         """Wait until a batch has ended; the same as `Batches.wait`, awaited."""
         clock = self._client._clock
-        end = clock.monotonic() + timeout
+        end = _end_of(self._client, timeout)
         waits = _waits()
         while True:
             batch = await self.get(batch_id)

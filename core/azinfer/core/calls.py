@@ -16,11 +16,10 @@ from azinfer.core.errors import (
 )
 from azinfer.core.json_text import json_text
 from azinfer.core.messages import (
-    CustomTool,
-    Tool,
     messages_to_wire,
     response_format_to_wire,
     tool_choice_to_wire,
+    tools_to_wire,
 )
 from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile
@@ -263,8 +262,7 @@ def _options_to_wire(options: Mapping[str, Any]) -> Json:
     for name in _OF_CLIENT:
         wire.pop(name, None)
     if tools := wire.get("tools"):
-        own = (Tool, CustomTool)
-        wire["tools"] = [tool.to_wire() if isinstance(tool, own) else tool for tool in tools]
+        wire["tools"] = tools_to_wire(tools)
     if choice := wire.get("tool_choice"):
         wire["tool_choice"] = tool_choice_to_wire(choice)
     if response_format := wire.get("response_format"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any, Self
 
 from azinfer.core.async_bulk_operations import AsyncBulkOperations
-from azinfer.core.base_client import MAX_RETRIES, ClientT
+from azinfer.core.async_operations import AsyncOperations
+from azinfer.core.base_client import MAX_RETRIES, BaseClient, ClientT
 from azinfer.core.deployments import Deployments
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.redaction import hidden
 from azinfer.core.retries import Timeout
 from azinfer.core.sync_bulk_operations import SyncBulkOperations
+from azinfer.core.sync_operations import SyncOperations
 
 
 class InferenceClient(SyncBulkOperations):
@@ -151,6 +154,21 @@ class AsyncInferenceClient(AsyncBulkOperations):
         return self._convert(AsyncInferenceClient)
 
 
+def _name_methods() -> None:
+    """Give methods the name of their client, which errors of Python about arguments show."""
+    for client, bases in (
+        (InferenceClient, (BaseClient, SyncOperations, SyncBulkOperations)),
+        (AsyncInferenceClient, (AsyncOperations, AsyncBulkOperations)),
+    ):
+        for base in bases:
+            for name, value in vars(base).items():
+                if isinstance(value, FunctionType) and not name.startswith("_"):
+                    value.__qualname__ = f"{client.__name__}.{name}"
+
+
+_name_methods()
+
+
 def adapter_client(
     client: InferenceClient | AsyncInferenceClient | None,
     *,
@@ -214,24 +232,3 @@ def ready_client(client: ClientT, *, user_agent: str | None = None, **options: A
             f"client= has its own {' and '.join(twice)}: leave out one or the other"
         )
     return client.with_options(**changes) if changes else client
-
-
-def check_option_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise for a misspelt option of an adapter.
-
-    Args:
-        owner: The class whose options these are.
-        names: The names that were passed.
-        known: The names that exist.
-
-    Raises:
-        ConfigurationError: A name is unknown; the error names the nearest.
-    """
-    known = sorted(known)
-    for name in names:
-        if name not in known:
-            import difflib  # only for the error
-
-            near = difflib.get_close_matches(name, known, 1)
-            advice = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
-            raise ConfigurationError(f"{owner} has no option {name!r}; {advice}")

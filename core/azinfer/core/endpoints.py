@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from azinfer.core.arguments import refuse
 from azinfer.core.errors import GITHUB_ENDED, ConfigurationError
 from azinfer.core.redaction import hidden
 from azinfer.core.surfaces import (
@@ -105,6 +106,8 @@ class Endpoint:
             >>> str(Endpoint.parse("contoso.openai.azure.com/openai/v1/chat/completions"))
             'https://contoso.openai.azure.com/openai/v1'
         """
+        if not isinstance(url, str):
+            refuse("endpoint", url, "a URL")
         url = hidden(url)  # its query may have a key, and tracebacks may show variables
         try:
             return _parse(url, surface, api_version)

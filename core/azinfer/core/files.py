@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from azinfer.core import lazy
+from azinfer.core.arguments import refuse
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.calls import Call
 from azinfer.core.completions import Json
@@ -104,6 +105,13 @@ def upload_of(
     """Return the form that uploads a file."""
     if isinstance(source, str):
         source = Path(source)
+    if not isinstance(source, bytes | Path):
+        refuse("source", source, "the path of a file, or its bytes")
+    for name, text in (("purpose", purpose), ("filename", filename)):
+        if text is not None and not isinstance(text, str):
+            refuse(name, text, "a text")
+    if on_progress is not None and not callable(on_progress):
+        refuse("on_progress", on_progress, "a function")
     name = filename or (source.name if isinstance(source, Path) else "")
     if not name:
         raise ConfigurationError("bytes have no name: pass filename=, for example 'batch.jsonl'")
@@ -114,6 +122,21 @@ def upload_of(
             "expires_after[anchor]": "created_at",
         }
     return Upload(source, name, fields, on_progress)
+
+
+def id_segment(name: str, value: Any) -> str:
+    """Return the id of a file or a batch as one segment of a path.
+
+    Args:
+        name: The argument, for an error.
+        value: The id.
+
+    Raises:
+        ConfigurationError: It is not an id.
+    """
+    if not isinstance(value, str) or not value.strip():
+        refuse(name, value, "the id of one, as `list` shows it")
+    return path_segment(value)
 
 
 def list_all(client: Any, operation: str, decode: Callable[[Any], T]) -> Iterator[T]:
@@ -197,7 +220,7 @@ class Files:
 
     def get(self, file_id: str) -> File:
         """Return the description of a file."""
-        path = f"/{path_segment(file_id)}"
+        path = f"/{id_segment('file_id', file_id)}"
         file: File = self._client._run(resource_call(self._client, FILES, path, decode_file))
         return file
 
@@ -228,7 +251,7 @@ class Files:
 
     def delete(self, file_id: str) -> None:
         """Delete a file."""
-        path = f"/{path_segment(file_id)}"
+        path = f"/{id_segment('file_id', file_id)}"
         self._client._run(resource_call(self._client, FILES, path, bool, method="DELETE"))
 
 
@@ -259,7 +282,7 @@ class AsyncFiles:
 
     async def get(self, file_id: str) -> File:
         """Return the description of a file."""
-        path = f"/{path_segment(file_id)}"
+        path = f"/{id_segment('file_id', file_id)}"
         file: File = await self._client._run(resource_call(self._client, FILES, path, decode_file))
         return file
 
@@ -288,9 +311,9 @@ class AsyncFiles:
 
     async def delete(self, file_id: str) -> None:
         """Delete a file."""
-        path = f"/{path_segment(file_id)}"
+        path = f"/{id_segment('file_id', file_id)}"
         await self._client._run(resource_call(self._client, FILES, path, bool, method="DELETE"))
 
 
 def _content_call(client: lazy.Operations, file_id: str) -> CallAttempts[Any]:
-    return resource_call(client, FILES, f"/{path_segment(file_id)}/content", bytes)
+    return resource_call(client, FILES, f"/{id_segment('file_id', file_id)}/content", bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -117,6 +117,29 @@ def part_to_wire(part: Part | str) -> Json:
     if isinstance(part, str):
         return TextPart(part).to_wire()
     return dict(part) if isinstance(part, Mapping) else part.to_wire()
+
+
+def parts_to_wire(parts: Any) -> list[Json]:
+    """Return the parts of a message as they are sent.
+
+    Raises:
+        ConfigurationError: It is not a list of texts, parts and mappings.
+    """
+    if isinstance(parts, bytes | Mapping) or not isinstance(parts, Iterable):
+        raise ConfigurationError(
+            f"the content of a message has the type {type(parts).__name__}; pass a text or a list "
+            "of parts such as [TextPart('…')]"
+        )
+    listed = list(parts)
+    for position, part in enumerate(listed):
+        if isinstance(part, type) or not (
+            isinstance(part, str | Mapping) or hasattr(part, "to_wire")
+        ):
+            raise ConfigurationError(
+                f"content[{position}] of a message has the type {type(part).__name__}; pass a "
+                "text, a part such as ImagePart(…), or a mapping of the wire form"
+            )
+    return [part_to_wire(part) for part in listed]
 
 
 def media_part(

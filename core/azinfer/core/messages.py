@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import (
+    Iterable,
     Mapping,
     Sequence,
 )
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from azinfer.core.arguments import check_tool, refuse
 from azinfer.core.completions import Message, ToolCall
 from azinfer.core.errors import (
     ConfigurationError,
 )
-from azinfer.core.message_parts import Part, Source, image_url, part_to_wire
+from azinfer.core.message_parts import Part, Source, image_url, parts_to_wire
 from azinfer.core.structured_output import adapter_of, strict_schema
 
 Json: TypeAlias = dict[str, Any]
@@ -71,9 +73,10 @@ class UserMessage:
 
     def to_wire(self) -> Json:
         """Return the message as it is sent."""
-        if isinstance(self.content, str):
-            return {"role": "user", "content": self.content}
-        return {"role": "user", "content": [part_to_wire(part) for part in self.content]}
+        content = self.content
+        if not isinstance(content, str):
+            return {"role": "user", "content": parts_to_wire(content)}
+        return {"role": "user", "content": content}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class ToolMessage:
         """Return the message as it is sent."""
         content: Any = self.content
         if not isinstance(content, str):
-            content = [part_to_wire(part) for part in content]
+            content = parts_to_wire(content)
         failed = {"is_error": True} if self.is_error else {}
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": content, **failed}
 
@@ -161,6 +164,9 @@ class Tool:
     parameters: Mapping[str, Any] | None = None
     strict: bool | None = None
 
+    def __post_init__(self) -> None:
+        check_tool(self.name, self.description, parameters=self.parameters)
+
     def to_wire(self) -> Json:
         """Return the tool as it is sent."""
         return {"type": "function", "function": _set_fields(self)}
@@ -183,6 +189,9 @@ class CustomTool:
     name: str
     description: str | None = None
     format: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_tool(self.name, self.description, format=self.format)
 
     def to_wire(self) -> Json:
         """Return the tool as it is sent."""
@@ -208,6 +217,9 @@ class JsonSchema:
     schema: Mapping[str, Any]
     strict: bool | None = True
     description: str | None = None
+
+    def __post_init__(self) -> None:
+        check_tool(self.name, self.description, schema=self.schema)
 
     def to_wire(self) -> Json:
         """Return the response format as it is sent."""
@@ -241,9 +253,13 @@ def messages_to_wire(messages: Sequence[ChatMessage]) -> list[Json]:
     Raises:
         ConfigurationError: There are no messages, or one of them is neither.
     """
-    if not isinstance(messages, list) and isinstance(messages, _ONE_MESSAGE):
+    if not isinstance(messages, list) and (
+        isinstance(messages, _ONE_MESSAGE) or not isinstance(messages, Iterable)
+    ):
         raise ConfigurationError(
-            "messages must be a list: pass [UserMessage('…')], not one message"
+            "messages must be a list: pass [UserMessage('…')], not one message of the type "
+            f"{type(messages).__name__}",
+            param="messages",
         )
     wire = [_message(message, position) for position, message in enumerate(messages)]
     if not wire:
@@ -255,7 +271,32 @@ def tool_choice_to_wire(choice: str | Mapping[str, Any]) -> Any:
     """Return `tool_choice` as it is sent; a name that is not a mode is a tool's name."""
     if isinstance(choice, Mapping) or choice in ("auto", "none", "required"):
         return choice
+    if not isinstance(choice, str):
+        refuse("tool_choice", choice, "'auto', 'none', 'required', or the name of a tool")
     return {"type": "function", "function": {"name": choice}}
+
+
+def tools_to_wire(tools: Any) -> list[Any]:
+    """Return tools as they are sent: typed ones and mappings of the wire form, mixed.
+
+    Raises:
+        ConfigurationError: It is not a list, or one of them is neither.
+    """
+    own = (Tool, CustomTool)
+    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
+        raise ConfigurationError(
+            f"tools must be a list: pass [Tool(…)], not a value of the type {type(tools).__name__}",
+            param="tools",
+        )
+    wire = [tool.to_wire() if isinstance(tool, own) else tool for tool in tools]
+    for position, tool in enumerate(wire):
+        if not isinstance(tool, Mapping):
+            raise ConfigurationError(
+                f"tools[{position}] has the type {type(tool).__name__}; pass a Tool, a CustomTool "
+                "or a mapping of the wire form",
+                param="tools",
+            )
+    return wire
 
 
 def response_format_to_wire(form: Any) -> Any:
@@ -276,8 +317,10 @@ def response_format_to_wire(form: Any) -> Any:
 def _message(message: ChatMessage, position: int) -> Json:
     if isinstance(message, Message):
         return _assistant(message)
-    if not isinstance(message, Mapping) and hasattr(message, "to_wire"):
-        return message.to_wire()
+    if not isinstance(message, Mapping | type) and hasattr(message, "to_wire"):
+        wire = message.to_wire()
+        if "role" in wire:  # which parts of a message lack
+            return wire
     if isinstance(message, Mapping):
         if not isinstance(message.get("role"), str):
             raise ConfigurationError(f"messages[{position}] has no role, only {sorted(message)}")
@@ -337,8 +380,12 @@ def image_inputs(images: Sequence[Image]) -> list[ImageInput]:
     Raises:
         ConfigurationError: It is one image and not a list.
     """
-    if isinstance(images, str | bytes | Path | ImageInput):
-        raise ConfigurationError("images must be a list, not one image; pass [Path('cat.png')]")
+    if isinstance(images, str | bytes | Path | ImageInput) or not isinstance(images, Iterable):
+        raise ConfigurationError(
+            "images must be a list, not one image; pass [Path('cat.png')], not a value of the type "
+            f"{type(images).__name__}",
+            param="images",
+        )
     return [_image(image) for image in images]
 
 

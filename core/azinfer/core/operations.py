@@ -7,6 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from azinfer.core import calls
+from azinfer.core.arguments import (
+    CHAT_NAMES,
+    EMBEDDING_NAMES,
+    RERANK_NAMES,
+    check_call_options,
+    check_headers,
+    check_names,
+)
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.base_client import BaseClient
 from azinfer.core.calls import Call, Target
@@ -84,6 +92,9 @@ class Operations(BaseClient):
         if "stream" in call_options.options:
             raise ConfigurationError("stream= is not an option; call client.stream(…) for a stream")
 
+        if not CHAT_NAMES.issuperset(call_options.options):
+            check_call_options(call_options.options, CHAT_NAMES)
+
         def chat(client: Operations, place: Place) -> Call[ChatCompletion]:
             return client._chat_call(
                 messages, _merge_params(call_options.options, place), place, stream=stream
@@ -123,6 +134,8 @@ class Operations(BaseClient):
     def _embedding(self, texts: list[str], call_options: CallOptions) -> CallAttempts[Embeddings]:
         from azinfer.core.embedding_calls import text_embeddings  # only programs that embed
 
+        check_call_options(call_options.options, EMBEDDING_NAMES)
+
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
             target = client._place(EMBEDDINGS, place)
             options = _merge_params(call_options.options, place)
@@ -135,6 +148,8 @@ class Operations(BaseClient):
     ) -> CallAttempts[Embeddings]:
         # loaded only by programs that embed images
         from azinfer.core.image_embeddings import ImageRequest, image_call
+
+        check_call_options(call_options.options, EMBEDDING_NAMES)
 
         def embed(client: Operations, place: Place) -> Call[Embeddings]:
             options = _merge_params(call_options.options, place)
@@ -167,6 +182,8 @@ class Operations(BaseClient):
     ) -> CallAttempts[Reranking]:
         from azinfer.core.rerank import reranking  # loaded only by programs that rerank
 
+        check_call_options(call_options.options, RERANK_NAMES)
+
         def rerank(client: Operations, place: Place) -> Call[Reranking]:
             target, options = (
                 client._place(RERANK, place),
@@ -198,6 +215,10 @@ class Operations(BaseClient):
             messages: The conversation, by which a route may choose.
         """
         rules = self._rules(call_options.timeout)
+        if call_options.headers is not None:
+            check_headers(call_options.headers)
+        if call_options.model.__class__ is not str:
+            check_names(model=call_options.model)
         if self._router is None:
             call = make(
                 self, Place(call_options.model, call_options.model_id, call_options.headers)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from azinfer.core.arguments import refuse
 from azinfer.core.calls import Call, Target
 from azinfer.core.completions import Json
 from azinfer.core.decoding import decode_json, invalid_response
@@ -52,15 +53,20 @@ class Reranking:
 
 
 def reranking(
-    target: Target, query: str, documents: Sequence[str], options: Mapping[str, Any]
+    target: Target, query: Any, documents: Any, options: Mapping[str, Any]
 ) -> Call[Reranking]:
     """Return the call that ranks documents.
 
     Raises:
         ConfigurationError: There are no documents, or no deployment is named.
     """
-    if isinstance(documents, str) or not documents:
+    if not isinstance(query, str):
+        refuse("query", query, "a text")
+    if isinstance(documents, str) or not isinstance(documents, Sequence) or not documents:
         raise ConfigurationError("documents must be a list with at least one text")
+    for position, document in enumerate(documents):
+        if not isinstance(document, str | Mapping):
+            refuse(f"documents[{position}]", document, "texts")
     if not target.model and target.endpoint.surface.routes:
         raise ConfigurationError(
             "the name of the deployment is missing: pass model= to the call or the client"

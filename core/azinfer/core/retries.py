@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from azinfer.core.clock import Clock
 from azinfer.core.errors import (
@@ -53,7 +54,7 @@ class Timeout:
             value = getattr(self, name)
             if value is None and name == "attempt":
                 continue
-            if not isinstance(value, int | float) or not 0 < value < float("inf"):
+            if not _is_time(value):
                 raise ConfigurationError(
                     f"timeout {name} must be a finite number of seconds above 0, not {value!r}"
                 )
@@ -69,8 +70,18 @@ class Timeout:
             return cls()
         if isinstance(timeout, Timeout):
             return timeout
-        checked = cls(attempt=timeout)
-        return replace(checked, connect=min(10.0, timeout), read=timeout, total=max(600.0, timeout))
+        if not _is_time(timeout):
+            raise ConfigurationError(
+                "timeout must be a finite number of seconds above 0, or a Timeout, not "
+                f"{timeout!r}",
+                param="timeout",
+            )
+        return cls(timeout, min(10.0, timeout), timeout, max(600.0, timeout))
+
+
+def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value < float("inf")
 
 
 class RetryBudget:

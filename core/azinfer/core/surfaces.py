@@ -151,6 +151,11 @@ def surface_named(name: str | Surface) -> Surface:
     """
     if isinstance(name, Surface):
         return name
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f"surface={name!r} has the type {type(name).__name__}; choose from "
+            f"{', '.join(SURFACES)}"
+        )
     folded = name.strip().casefold()
     if surface := SURFACES.get(folded):
         return surface

@@ -101,8 +101,9 @@ def test_typed_parts_and_tools_are_encoded(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_tool_is_left_to_the_service() -> None:
+    body = {**in_our_schema([HI], {}), "tools": ["x"]}
     for wire in ("responses", "messages"):
-        assert encode(wire, tools=["x"]).body["tools"] == ["x"]
+        assert wire_named(wire).encode(body, Situation()).body["tools"] == ["x"]
 
 
 @pytest.mark.parametrize(

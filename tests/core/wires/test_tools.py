@@ -175,6 +175,6 @@ def test_messages_send_the_allowed_tools_alone(reference: Json, is_nested: bool)
 
 
 @pytest.mark.parametrize("wire", ["responses", "messages"])
-@pytest.mark.parametrize("tool", [{}, {"type": None}, {"type": ["function"]}, "x", {"name": "f"}])
+@pytest.mark.parametrize("tool", [{}, {"type": None}, {"type": ["function"]}, {"name": "f"}])
 def test_a_tool_of_unknown_form_is_left_to_the_service(tool: Any, wire: str) -> None:
     assert encode(wire, tools=[tool]).body["tools"] == [tool]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, Iterable, Sized
+from collections.abc import AsyncIterable, Iterable, Mapping, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +68,11 @@ def _prepare(
 ) -> tuple[Planner[Item, Value], Run[Item, Value]]:
     if isinstance(items, str):  # else each of its letters would be an item
         raise ConfigurationError(f"pass a list of items, not one text: {items[:50]!r}")
+    if isinstance(items, bytes | Mapping) or not isinstance(items, Iterable | AsyncIterable):
+        raise ConfigurationError(
+            f"pass a list of items, or another iterable, not a value of the type "
+            f"{type(items).__name__}"
+        )
     if options.total is None and isinstance(items, Sized):
         options = replace(options, total=len(items))
     checkpoint = None

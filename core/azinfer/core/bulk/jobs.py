@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Generic
 
 import msgspec
 
+from azinfer.core.arguments import (
+    CHAT_NAMES,
+    EMBEDDING_NAMES,
+    check_call_options,
+    check_headers,
+    check_names,
+)
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.bulk.values import Item, Value
 from azinfer.core.calls import in_our_schema
@@ -19,6 +26,7 @@ from azinfer.core.embeddings import Embeddings, Vector
 from azinfer.core.errors import ConfigurationError, InvalidResponseError
 from azinfer.core.json_body import encode_json
 from azinfer.core.operations import CallOptions, Operations
+from azinfer.core.retries import Timeout
 from azinfer.core.routes.demand import answer_limit, estimated_tokens
 from azinfer.core.routing import Routing
 from azinfer.core.wires.wire import wire_named
@@ -83,6 +91,14 @@ class Job(ABC, Generic[Item, Value]):
         """Return the stored values of some items."""
 
 
+def _check(options: CallOptions, known: Collection[str]) -> None:
+    """Raise for options that no request of the work could be sent with."""
+    check_call_options(options.options, known)
+    check_names(model=options.model)
+    check_headers(options.headers)
+    Timeout.of(options.timeout)
+
+
 class EmbeddingJob(Job[str, Vector]):
     """Embed texts, many in one request.
 
@@ -92,6 +108,7 @@ class EmbeddingJob(Job[str, Vector]):
     """
 
     def __init__(self, client: Operations, options: CallOptions) -> None:
+        _check(options, EMBEDDING_NAMES)
         self._client, self._options = client, options
         profile = client._embedding_profile(options)
         self.most_items, self.most_tokens = profile.batch_size, profile.batch_tokens * _DENSEST
@@ -167,6 +184,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
     most_items, most_tokens = 1, float("inf")
 
     def __init__(self, client: Operations, options: CallOptions) -> None:
+        _check(options, CHAT_NAMES)
         self._client, self._options = client, options
         self.work = _work(_CHAT, client, options)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from azinfer.core.arguments import refuse
 from azinfer.core.errors import ConfigurationError, InferenceError
 
 Item = TypeVar("Item")
@@ -128,7 +129,18 @@ class BulkOptions:
     patience: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "batch_size", "patience"):
+        for name, kinds in _NUMBERS.items():
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigurationError(f"{name} must be above 0, not {value!r}")
+            if value is None:
+                continue
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                refuse(name, value, "a number")
+            if value <= 0:
+                raise ConfigurationError(f"{name} must be above 0, not {value!r}", param=name)
+        if self.checkpoint is not None and not isinstance(self.checkpoint, str | Path):
+            refuse("checkpoint", self.checkpoint, "the path of a file")
+        if self.on_progress is not None and not callable(self.on_progress):
+            refuse("on_progress", self.on_progress, "a function that takes a BulkProgress")
+
+
+_NUMBERS: Mapping[str, Any] = {"concurrency": int, "batch_size": int, "patience": (int, float)}

@@ -84,7 +84,8 @@ class BodyReader:
         if not low <= value <= high:
             raise self.error(
                 name,
-                f"Invalid '{name}': expected a value between {low:g} and {high:g}, got {value:g}.",
+                f"Invalid '{name}': expected a value between {plain(low)} and {plain(high)}, got "
+                f"{plain(value)}.",
             )
         return value
 
@@ -143,3 +144,8 @@ def check_extras(
     if extras and (header == "error" if header else strict):
         raise extra_parameters(surface, extras)
     return body
+
+
+def plain(number: float) -> str:
+    """Return a number as people write it: 1000000 and not 1e+06."""
+    return f"{number:.0f}" if number % 1 == 0 and abs(number) < 1e15 else f"{number:g}"
