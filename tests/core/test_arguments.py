@@ -290,13 +290,6 @@ def test_the_known_options_are_those_that_editors_complete() -> None:
     assert set(request_options.EmbeddingCall.__annotations__) == EMBEDDING_NAMES
 
 
-def test_errors_of_python_name_the_client() -> None:
-    with pytest.raises(TypeError, match=r"^InferenceClient\.complete\(\) missing 1 required"):
-        InferenceClient(URL, "a-key").complete()  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match=r"^AsyncInferenceClient\.embed\(\) missing 1 required"):
-        AsyncInferenceClient(URL, "a-key").embed()  # type: ignore[call-overload]
-
-
 def test_files_may_be_named_by_paths(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         InferenceClient(URL, "a-key").files.upload(tmp_path / "no")

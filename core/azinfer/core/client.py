@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import FunctionType
 from typing import Any, Self
 
 from azinfer.core.async_bulk_operations import AsyncBulkOperations
-from azinfer.core.async_operations import AsyncOperations
-from azinfer.core.base_client import MAX_RETRIES, BaseClient, ClientT
+from azinfer.core.base_client import MAX_RETRIES, ClientT
 from azinfer.core.deployments import Deployments
 from azinfer.core.errors import ConfigurationError
 from azinfer.core.redaction import hidden
 from azinfer.core.retries import Timeout
 from azinfer.core.sync_bulk_operations import SyncBulkOperations
-from azinfer.core.sync_operations import SyncOperations
 
 
 class InferenceClient(SyncBulkOperations):
@@ -152,21 +149,6 @@ class AsyncInferenceClient(AsyncBulkOperations):
             ConfigurationError: This is a sync client with an `http_client` of the caller.
         """
         return self._convert(AsyncInferenceClient)
-
-
-def _name_methods() -> None:
-    """Give methods the name of their client, which errors of Python about arguments show."""
-    for client, bases in (
-        (InferenceClient, (BaseClient, SyncOperations, SyncBulkOperations)),
-        (AsyncInferenceClient, (AsyncOperations, AsyncBulkOperations)),
-    ):
-        for base in bases:
-            for name, value in vars(base).items():
-                if isinstance(value, FunctionType) and not name.startswith("_"):
-                    value.__qualname__ = f"{client.__name__}.{name}"
-
-
-_name_methods()
 
 
 def adapter_client(
