@@ -255,6 +255,55 @@ def test_parallel_calls_need_tools(http: httpx.Client) -> None:
     assert http.post(V1, json={**body, "tools": [WEATHER]}).status_code == 200
 
 
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL, {**CALL, "id": "call_2"}]}
+USER = {"role": "user", "content": "And?"}
+
+
+def result(name: str) -> dict[str, str]:
+    return {"role": "tool", "tool_call_id": name, "content": "1"}
+
+
+@pytest.mark.parametrize(
+    ("after", "missing"),
+    [
+        ([], "call_1, call_2"),
+        ([USER], "call_1, call_2"),
+        ([result("call_2"), USER], "call_1"),
+        ([result("call_1"), USER, result("call_2")], "call_2"),
+    ],
+)
+def test_calls_of_tools_need_their_results(
+    http: httpx.Client, after: list[Any], missing: str
+) -> None:
+    body = {"model": "classic", "messages": [USER, CALLING, *after]}
+    answer = http.post(V1, json=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["message"].endswith(f"did not have response messages: {missing}")
+    assert error["param"] == "messages.1.role"
+    assert http.post(V1, json={**body, "model": "mistral"}).status_code == 200
+    answered = [USER, CALLING, result("call_2"), result("call_1")]
+    for messages in (answered, [*answered, CALLING, *answered[2:], USER]):
+        assert http.post(V1, json={**body, "messages": messages}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"stream_options": {"include_usage": True}}, "only allowed when 'stream' is enabled"),
+        ({"max_tokens": 3, "max_completion_tokens": 3}, "at the same time is not supported"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(
+    http: httpx.Client, fields: dict[str, Any], words: str
+) -> None:
+    answer = http.post(V1, json={**CHAT, "model": "classic", **fields})
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+    assert http.post(V1, json={**CHAT, "model": "mistral", **fields}).status_code == 200
+
+
 def test_json_objects_need_the_word(http: httpx.Client) -> None:
     body: dict[str, Any] = {**CHAT, "model": "classic", "response_format": {"type": "json_object"}}
     answer = http.post(V1, json=body)

@@ -7,7 +7,7 @@ gabrii/Cursor-Azure-GPT-5#33.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from azinfer.core.model_catalog import family_of, parameters_of_families, unasked_usage_of
@@ -118,9 +118,20 @@ def _check_together(body: Json, deployment: LocalDeployment, surface: str) -> No
             "'tools' are specified."
         )
         raise bad_request(surface, message, "parallel_tool_calls")
+    if not _is_openai(deployment):
+        return
+    if body.get("stream_options") and not body.get("stream"):
+        message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        raise bad_request(surface, message, "stream_options")
+    if "max_tokens" in body and "max_completion_tokens" in body:
+        message = (
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        )
+        raise bad_request(surface, message, "max_tokens")
+    _check_calls_answered(body["messages"], surface)
     wanted = body.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
-    if kind == "json_object" and _needs_word(deployment) and not _says_json(body["messages"]):
+    if kind == "json_object" and not _says_json(body["messages"]):
         message = (
             "'messages' must contain the word 'json' in some form, to use 'response_format' of "
             "type 'json_object'."
@@ -128,8 +139,28 @@ def _check_together(body: Json, deployment: LocalDeployment, surface: str) -> No
         raise bad_request(surface, message, "messages")
 
 
-def _needs_word(deployment: LocalDeployment) -> bool:
-    """Return whether the model must read the word JSON to answer in JSON; unknown ones must.
+def _check_calls_answered(messages: Sequence[Json], surface: str) -> None:
+    """Raise if results do not follow the message that calls tools."""
+    calls: dict[str, None] = {}
+    start = 0
+    for at, message in enumerate([*messages, {"role": "end"}]):
+        if message["role"] == "tool":
+            calls.pop(str(message["tool_call_id"]), None)
+            continue
+        if calls:
+            raise bad_request(
+                surface,
+                "An assistant message with 'tool_calls' must be followed by tool messages "
+                "responding to each 'tool_call_id'. The following tool_call_ids did not have "
+                f"response messages: {', '.join(calls)}",
+                f"messages.{start}.role",
+            )
+        start = at
+        calls = dict.fromkeys(str(call["id"]) for call in message.get("tool_calls") or ())
+
+
+def _is_openai(deployment: LocalDeployment) -> bool:
+    """Return whether the model refuses what those of OpenAI refuse; unknown ones do.
 
     An engine that gets the whole request knows better what its model accepts.
     """
@@ -192,7 +223,7 @@ def check_response(body: Json, deployment: LocalDeployment, surface: str) -> Non
     wanted = text.get("format") if isinstance(text, Mapping) else None
     is_object = isinstance(wanted, Mapping) and wanted.get("type") == "json_object"
     # Instructions do not count.
-    if is_object and _needs_word(deployment) and not _says_json(body.get("input")):
+    if is_object and _is_openai(deployment) and not _says_json(body.get("input")):
         message = (
             "Response input messages must contain the word 'json' in some form to use "
             "'text.format' of type 'json_object'."

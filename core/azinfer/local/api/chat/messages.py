@@ -28,7 +28,9 @@ def check_messages(body: BodyReader) -> list[Json]:
 def _check_message(body: BodyReader, message: Any, where: str, open_calls: set[str]) -> None:
     role = message.get("role") if isinstance(message, Mapping) else None
     if role not in _ROLES:
-        raise body.error(f"{where}.role", f"Invalid value: {role!r}. Supported: {_ROLES}.")
+        values = ", ".join(f"'{each}'" for each in _ROLES)
+        message = f"Invalid value: {role!r}. Supported values are: {values}."
+        raise body.error(f"{where}.role", message)
     content = message.get("content")
     if content is None and role not in ("assistant", "tool"):
         raise body.error(f"{where}.content", "Invalid value for 'content': expected a string.")
