@@ -52,7 +52,7 @@ FLOORS = {
         __init__
     """,
     "azinfer.core.bulk": """
-        values pace checkpoint jobs parts run threads tasks begin
+        values unstated_limit pace checkpoint jobs parts run threads tasks begin
         __init__
     """,
     "azinfer.core.network": """

@@ -100,6 +100,7 @@ class Simulation:
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _at_once: int = 0
+    _wakes_at: float = math.inf
 
     def results(
         self, items: Iterable[str], seconds: float = math.inf
@@ -141,8 +142,13 @@ class Simulation:
             self.most_at_once = max(self.most_at_once, self._at_once)
             self.sent.append((self.clock.now, len(step.items)))
             self._later(_WAY, partial(self._arrive, step))
-        if math.isfinite(step):
-            self._later(step, lambda: None)
+        if math.isfinite(step) and self.clock.now + step < self._wakes_at - 1e-4:
+            self._wakes_at = self.clock.now + step
+            self._later(step, partial(self._wake, self._wakes_at))
+
+    def _wake(self, at: float) -> None:
+        if at == self._wakes_at:
+            self._wakes_at = math.inf
 
     def _later(self, seconds: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.clock.now + seconds, next(self._numbers), happen))

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from azinfer.core.bulk.unstated_limit import Share, UnstatedLimit
+
 MOST_AT_ONCE = 64
 _FIRST_AT_ONCE = 8
 # The most tokens before the first answer shows the limits: as many as a small quota has.
@@ -24,10 +26,9 @@ _LONGEST_WAY = 1.0
 # If less than this share of a limit is missing, it need not be other clients: estimates differ.
 _NOISE = 0.03
 # The share of a limit that a request may have, so that little is unused at the end of a minute.
-_SHARE = 40
-# A service that does not report limits but asks to wait this long counts tokens: smaller requests
-# use more of its limit.
-_LONG_PAUSE, _SMALLEST = 2.0, 2000.0
+_SHARE, _SMALLER_SHARE = 40, 160
+# A service that asks to wait this long counts what is sent in a period, not what is under way.
+_LONG_PAUSE = 2.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
 _FEWEST_CALM, _MOST_CALM = 16, 4096  # successes before one more concurrent request is tried
 
@@ -119,12 +120,16 @@ class Sent:
         tokens: Its tokens in the window of tokens.
         request: Its use in the window of requests.
         estimate: How many tokens it was expected to take.
+        share: Its part of a limit that the service does not report.
+        others: How many others were under way.
     """
 
     began: float
     tokens: _Use
     request: _Use
     estimate: float
+    share: Share
+    others: int
 
 
 @dataclass(slots=True)
@@ -148,6 +153,7 @@ class Pace:
     refused: int = field(init=False, default=0)
     _tokens: _Window = field(init=False)
     _requests: _Window = field(init=False)
+    _unstated: UnstatedLimit = field(init=False)
     _in_flight_tokens: float = field(init=False, default=0.0)
     _answered: bool = field(init=False, default=False)
     _ceiling: float = field(init=False, default=math.inf)
@@ -156,13 +162,14 @@ class Pace:
     _calm: int = field(init=False, default=0)
     _calm_needed: int = field(init=False, default=4 * _FEWEST_CALM)
     _failures: int = field(init=False, default=0)
-    _fitting: float = field(init=False, default=math.inf)
+    _proved: int = field(init=False, default=-1)
     _ratio: float = field(init=False, default=1.0)
 
     def __post_init__(self) -> None:
         self.limit = self.fixed or _FIRST_AT_ONCE
         self._tokens = _Window("tokens", 60.0)
         self._requests = _Window("requests", 60.0)
+        self._unstated = UnstatedLimit()
 
     @property
     def token_limit(self) -> float:
@@ -173,9 +180,17 @@ class Pace:
     def best_tokens(self) -> float:
         """The most tokens of one request, so that the limits can be used up."""
         tokens, requests = self._tokens, self._requests
+        if self._is_silent:
+            return self._unstated.best_tokens
         in_a_period = requests.limit * tokens.period / requests.period
         fewest = 0.0 if math.isinf(tokens.limit) else 2 * tokens.limit / in_a_period
-        return min(max(tokens.limit / _SHARE, fewest), self._fitting)
+        share = _SHARE if tokens.is_stated else _SMALLER_SHARE  # some are refused to learn it
+        return max(tokens.limit / share, fewest)
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the service does not report limits."""
+        return math.isinf(self._tokens.limit) and math.isinf(self._requests.limit)
 
     def wait(self, tokens: float, now: float) -> float:
         """Return the seconds until a request may be sent; infinite: after another has ended."""
@@ -184,15 +199,26 @@ class Pace:
         begun = self._in_flight_tokens + tokens
         if not self._answered and self.in_flight and begun > _FIRST_TOKENS:
             return math.inf
-        waits = (self._tokens.wait(tokens * self._ratio, now), self._requests.wait(1, now))
-        return max(0.0, self.paused - now, *waits)
+        tokens *= self._ratio
+        if self._is_silent:
+            wait = self._unstated.wait(tokens, now)
+        else:
+            wait = max(self._tokens.wait(tokens, now), self._requests.wait(1, now))
+        return max(0.0, self.paused - now, wait)
 
     def begin(self, tokens: float, now: float) -> Sent:
         """Count a request that is sent now."""
         self.in_flight += 1
         self._in_flight_tokens += tokens
-        use = self._tokens.begin(tokens * self._ratio, now)
-        return Sent(now, use, self._requests.begin(1, now), tokens)
+        amount = tokens * self._ratio
+        return Sent(
+            began=now,
+            tokens=self._tokens.begin(amount, now),
+            request=self._requests.begin(1, now),
+            estimate=tokens,
+            share=self._unstated.begin(amount, now),
+            others=self.in_flight - 1,
+        )
 
     def succeed(self, sent: Sent, used: int | None, headers: Mapping[str, str], now: float) -> None:
         """Count an answer, with the tokens that it reports and its headers."""
@@ -201,9 +227,12 @@ class Pace:
             # Too many are counted for as long as a request is under way; too few would be refused.
             seen = max(1.0, used / sent.estimate)
             self._ratio = seen if not self._answered else 0.8 * self._ratio + 0.2 * seen
-        self._end(sent, sent.estimate if used is None else used, now)
+        amount = sent.estimate if used is None else used
+        self._end(sent, amount, now)
+        self._unstated.admit(sent.share, amount, now)
         self._learn(headers, sent, now)
         self._answered, self._failures = True, 0
+        self._proved = max(self._proved, sent.others)
         if crowded and self.fixed is None:
             self._grow()
 
@@ -222,6 +251,11 @@ class Pace:
         self._answered = True
         self._end(sent, 0.0, now)
         self._learn(headers, sent, now)
+        if self._is_silent and self._is_in_time(sent, retry_after):
+            pause = self._unstated.refuse(sent.share, retry_after, now)
+            self.paused = max(self.paused, now + pause)
+            return pause
+        self._unstated.drop(sent.share)
         pause = retry_after or self._backoff()
         if sent.estimate > self._tokens.limit:
             return pause  # smaller parts of it may fit now
@@ -232,16 +266,24 @@ class Pace:
             self.paused = max(self.paused, now + pause)
         if not used_up:
             self._lower(sent, self.in_flight, now)
-            if pause >= _LONG_PAUSE and math.isinf(self._tokens.limit):
-                self._fitting = max(_SMALLEST, min(self._fitting, sent.estimate / 4))
         return pause
 
     def fail(self, sent: Sent, now: float, *, overloaded: bool) -> None:
         """Count a request that failed; an overloaded service gets fewer at once, and later."""
         self._end(sent, 0.0, now)
+        self._unstated.drop(sent.share)
         if overloaded:
             self.paused = max(self.paused, now + self._backoff())
             self._lower(sent, self.limit * 0.7, now)
+
+    def _is_in_time(self, sent: Sent, retry_after: float | None) -> bool:
+        """Return whether a service that reports nothing limits an amount in a time.
+
+        Otherwise it limits how many requests are under way at once.
+        """
+        if self._unstated.is_known or not sent.others:
+            return True
+        return sent.others < self._proved if retry_after is None else retry_after >= _LONG_PAUSE
 
     def _end(self, sent: Sent, used: float, now: float) -> None:
         self.in_flight -= 1
