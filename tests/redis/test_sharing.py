@@ -187,7 +187,9 @@ def test_lengths_of_vectors_are_learned_from_others(
     fleet["a"].will(reply(vectors([1.0, 2.0])))
     fleet["b"].will(reply(vectors([1.0, 2.0, 3.0])))
     facts = {"model_id": "text-embedding-3-large", "model_version": "1"}
-    config = shared_config(fleet, one_server, deployments={"m@a": facts, "m@b": facts})
+    config = shared_config(
+        fleet, one_server, deployments={"m@a": facts, "m@b": facts}, policy={"wait": 1}
+    )
 
     def embed(driver: ClientDriver) -> int:
         vectors = driver.embed(["x"], model="chat", encoding_format="float").vectors
@@ -199,6 +201,34 @@ def test_lengths_of_vectors_are_learned_from_others(
         fleet["a"].will(reply(failure("x"), 503))
         with pytest.raises(RouteExhaustedError, match=r"length 3, but 'm@a' .* returned 2"):
             embed(two)
+
+
+def test_old_lengths_of_vectors_stop_no_route(
+    fleet: Fleet, kind: str, one_server: RedisServer, store: redis.Redis
+) -> None:
+    facts = {"model_id": "text-embedding-3-large", "model_version": "1"}
+    config = shared_config(fleet, one_server, deployments={"m@a": facts, "m@b": facts})
+
+    def embed(driver: ClientDriver) -> int:
+        answer = driver.embed(["x"], model="chat", encoding_format="float")
+        return len(answer.vectors[0])
+
+    for name in "ab":
+        fleet[name].will(reply(vectors([1.0, 2.0])))
+    with routed_driver(kind, config) as one:
+        until(lambda: embed(one) == 2 and store.hlen("azinfer:facts") == 1)
+        fleet["a"].will(reply(failure("x"), 503))
+        until(lambda: embed(one) == 2 and store.hlen("azinfer:facts") == 2)
+    assert 6 * 86_400 < store.ttl("azinfer:facts") <= 7 * 86_400
+    # The models behind both deployments are replaced, and the program starts again.
+    for name in "ab":
+        fleet[name].will(reply(vectors([1.0, 2.0, 3.0])))
+    with routed_driver(kind, config) as two:
+        until(lambda: embed(two) == 3 and store.hlen("azinfer:facts") == 1)
+    assert list(store.hgetall("azinfer:facts").values()) == ["3"]
+    with routed_driver(kind, config) as three:
+        fleet["a"].will(reply(failure("x"), 503))
+        until(lambda: embed(three) == 3 and store.hlen("azinfer:facts") == 2)
 
 
 def test_a_store_that_others_have_written_to_fails_no_call(

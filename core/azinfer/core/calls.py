@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from azinfer.core.completions import ChatCompletion, Json, ModelInfo
 from azinfer.core.decoding import decode_json, decode_model_info, invalid_response
-from azinfer.core.endpoints import Endpoint
+from azinfer.core.endpoints import Endpoint, origin_of
 from azinfer.core.errors import (
     ConfigurationError,
 )
@@ -25,6 +25,7 @@ from azinfer.core.model_catalog import ModelFacts
 from azinfer.core.model_profiles import Profile
 from azinfer.core.network import Upload
 from azinfer.core.routing import Routing
+from azinfer.core.secret_names import without_secret_headers
 from azinfer.core.surfaces import DEPLOYMENTS, MODELS, V1, WireName
 from azinfer.core.wires.selection import NO_CHOICE, Choice
 from azinfer.core.wires.state import resource_of
@@ -245,7 +246,13 @@ def info(target: Target) -> Call[ModelInfo]:
 
 
 def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
-    """Return the call for one page of a list of deployments."""
+    """Return the call for one page of a list of deployments.
+
+    A list of Azure Resource Manager or of a project is on another host than the endpoint, which
+    gets none of the secrets that the caller's headers have for it.
+    """
+    if origin_of(url) != origin_of(target.endpoint.url):
+        target = target._replace(headers=without_secret_headers(target.headers))
 
     def read(data: bytes, headers: Mapping[str, str], routing: Routing) -> Json:
         raw = decode_json(data, headers)

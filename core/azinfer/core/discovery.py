@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, TypeAlias
 
 from azinfer.core.account_search import search_account
@@ -101,48 +102,52 @@ async def run_async(client: Any, reading: Reading, timeout: Any) -> Any:
 
 def discover(client: Any, max_age: float, timeout: Any) -> dict[str, Deployments]:
     """Return the deployments of each endpoint that the file discovers, in sync code."""
-    endpoints = _endpoints(client)
-    for name, (each, source) in endpoints.items():
-        if _is_due(each, max_age):
-            try:
-                run(each, read_deployments(each, source), timeout)
-            except InferenceError as error:
-                _warn(name, error)
-    return _known(endpoints)
+    known = {}
+    for name, source, create in _endpoints(client):
+        try:
+            each = create()
+            known[name] = each._known_deployments
+            if _is_due(each, max_age):
+                known[name] = run(each, read_deployments(each, source), timeout)
+        except InferenceError as error:
+            _warn(name, error)
+    return known
 
 
 async def discover_async(client: Any, max_age: float, timeout: Any) -> dict[str, Deployments]:
     """Return the deployments of each endpoint that the file discovers, in async code."""
-    endpoints = _endpoints(client)
-    for name, (each, source) in endpoints.items():
-        if _is_due(each, max_age):
-            try:
-                await run_async(each, read_deployments(each, source), timeout)
-            except InferenceError as error:
-                _warn(name, error)
-    return _known(endpoints)
+    known = {}
+    for name, source, create in _endpoints(client):
+        try:
+            each = create()
+            known[name] = each._known_deployments
+            if _is_due(each, max_age):
+                known[name] = await run_async(each, read_deployments(each, source), timeout)
+        except InferenceError as error:
+            _warn(name, error)
+    return known
 
 
-def _endpoints(client: Any) -> Mapping[str, tuple[Any, str]]:
-    """Return a client of each endpoint that the file discovers, and where it is listed."""
+def _endpoints(client: Any) -> list[tuple[str, str, Callable[[], Any]]]:
+    """Return the endpoints that the file discovers: name, where it is listed, its client."""
     router = client._router
     if router is None:
-        return {}
+        return []
     names = router._current()
-    return {
-        name: (client._at(router._client(name.casefold(), names)), each.discover)
+    return [
+        (name, each.discover, partial(_client_of, client, name, names))
         for name, each in names.settings.endpoints.items()
         if each.discover is not None
-    }
+    ]
+
+
+def _client_of(client: Any, name: str, names: Any) -> Any:
+    return client._at(client._router._client(name.casefold(), names))
 
 
 def _is_due(client: Any, max_age: float) -> bool:
     listed_at = client._knowledge.listed_at
     return listed_at is None or client._clock.time() - listed_at >= max_age
-
-
-def _known(endpoints: Mapping[str, tuple[Any, str]]) -> dict[str, Deployments]:
-    return {name: client._known_deployments for name, (client, _) in endpoints.items()}
 
 
 def _warn(name: str, error: InferenceError) -> None:

@@ -112,8 +112,8 @@ def _summary(
         parts.append(f"Waited {trail.waited:.1f} s.")
     if seconds:
         parts.append(f"Try again in {seconds:.1f} s.")
-        if seconds > policy.wait - trail.waited:
-            parts.append(f"The policy allows a wait of {policy.wait:g} s.")
+    if seconds and seconds > policy.wait - trail.waited:
+        parts.append(f"The policy allows a wait of {policy.wait:g} s.")
     return " ".join(parts)
 
 

@@ -281,7 +281,8 @@ class Operations(BaseClient):
         for name in ("endpoint", "_credential", "_declared", "_knowledge", "_joined"):
             setattr(client, name, getattr(known, name))
         client._targets, client._twin = {}, None
-        client._headers = {**known._headers, **self._added}
+        added = self._added if known._gets_secrets else without_secret_headers(self._added)
+        client._headers = {**known._headers, **added}
         return client
 
     def _place(self, operation: str, place: Place) -> Target:

@@ -58,6 +58,7 @@ class RoutedAttempts(CallAttempts[T]):
         # The permit of the request under way. A list, whose `pop` only one thread can win.
         self._permits: list[Permit] = []
         self._waited = 0.0
+        self._is_queued = False
         self._start(rules)
         self._journey, self._make, self._rules = journey, make, rules
         self._policy = journey.plan.route.policy
@@ -70,7 +71,7 @@ class RoutedAttempts(CallAttempts[T]):
 
     def __del__(self) -> None:
         # Nothing else ends a stream that was dropped before its first chunk was read.
-        if self._permits or self._waited:
+        if self._permits or self._is_queued:
             self.close()
 
     @property
@@ -137,8 +138,7 @@ class RoutedAttempts(CallAttempts[T]):
         """Send what comes next to the deployment of a ticket."""
         self._ticket = ticket
         self._permits.append(ticket.permit)
-        if self._waited:
-            self._end_waiting()
+        self._leave_queue()
         meaning = self._journey.meaning
         self.decision = Decision(
             requested=meaning.requested,
@@ -171,24 +171,42 @@ class RoutedAttempts(CallAttempts[T]):
         if seconds == float("inf"):
             if not self._journey.plan.tiers or self._nowhere():
                 raise self._exhausted_error()
-            seconds = self._wait_in_queue()
+            seconds = self._time_to_next_look()
+            self._join_queue()
         else:
-            self._end_waiting()
-        late = self.clock.monotonic() + seconds >= self._end
-        if late or self._waited + seconds > self._policy.wait:
-            raise self._exhausted_error(seconds)
+            self._leave_queue()
+            if not self._has_time(seconds):
+                raise self._exhausted_error(seconds)
         self._waited += seconds
         return seconds
 
-    def _wait_in_queue(self) -> float:
-        """Return the seconds until the call looks again whether another call has ended."""
-        waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
-        waiting.add(id(self), None if self._need.avoid else route)
-        left = min(self._end - self.clock.monotonic(), self._policy.wait - self._waited)
-        return waiting.seconds(self.clock.random(), left)
+    def _time_to_next_look(self) -> float:
+        """Return the seconds until the call looks again whether another call has ended.
 
-    def _end_waiting(self) -> None:
-        self._journey.traffic.waiting.discard(id(self), self._journey.plan.route.name)
+        Raises:
+            RouteExhaustedError: It has no time for that.
+        """
+        left = min(self._end - self.clock.monotonic(), self._policy.wait - self._waited)
+        seconds = self._journey.traffic.waiting.seconds(self.clock.random(), left)
+        if not self._has_time(seconds):
+            self._leave_queue()
+            raise self._exhausted_error()  # nobody knows when the other call ends
+        return seconds
+
+    def _has_time(self, seconds: float) -> bool:
+        is_early = self.clock.monotonic() + seconds < self._end
+        return is_early and self._waited + seconds <= self._policy.wait
+
+    def _join_queue(self) -> None:
+        waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
+        self._is_queued = True
+        waiting.add(id(self), None if self._need.avoid else route)
+
+    def _leave_queue(self) -> None:
+        if self._is_queued:
+            waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
+            waiting.discard(id(self), route)
+            self._is_queued = False
 
     def _nowhere(self) -> bool:
         """Return True if no deployment can ever take the call."""
@@ -216,8 +234,10 @@ class RoutedAttempts(CallAttempts[T]):
         journey, ticket = self._journey, self._ticket
         assert ticket is not None
         assert journey.shape is not None
+        plan = journey.plan
+        members = {key for tier in plan.tiers for key in tier.keys}
         reason = journey.traffic.vector_lengths.check(
-            journey.plan.route.name, journey.shape, ticket.key, length
+            plan.route.name, journey.shape, ticket.key, length, members
         )
         if reason:
             self._leave_out(ticket, reason)
@@ -288,8 +308,7 @@ class RoutedAttempts(CallAttempts[T]):
 
     def close(self) -> None:
         """End the call, however it ended; it can be called twice."""
-        if self._waited:
-            self._end_waiting()
+        self._leave_queue()
         if not self._permits:
             return
         if self._stream is None:

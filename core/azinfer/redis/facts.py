@@ -46,10 +46,15 @@ def _lengths_of(places: Places, lengths: VectorLengths) -> dict[str, str]:
     return facts
 
 
-def learn(facts: Mapping[str, str], places: Places, lengths: VectorLengths) -> None:
-    """Learn what others know; what this process has learned itself wins."""
+def learn(facts: Mapping[str, str], places: Places, lengths: VectorLengths) -> list[str]:
+    """Learn what others know; what this process has learned itself wins.
+
+    Returns:
+        The names of facts that are no longer true.
+    """
+    outdated = []
     known = {url: knowledge for url, knowledge in places.values() if knowledge is not None}
-    for path, text in _read(facts):
+    for name, path, text in _read(facts):
         if len(path) == 4 and path[0] in known and _may_be_shared(path[3], text):
             known[path[0]].corrections_of(path[1], path[2]).setdefault(path[3], text)
         elif len(path) == 2 and path[0] in known:
@@ -57,29 +62,35 @@ def learn(facts: Mapping[str, str], places: Places, lengths: VectorLengths) -> N
                 if wire == text:
                     known[path[0]].wires.setdefault(path[1], wire)
         elif len(path) == 5 and path[0] == _LENGTH and text.isdecimal():
-            _learn_length(path[1:], int(text), places, lengths)
+            is_true = _learn_length(path[1:], int(text), places, lengths)
+            outdated += [] if is_true else [name]
+    return outdated
 
 
-def _learn_length(path: list[str], length: int, places: Places, lengths: VectorLengths) -> None:
+def _learn_length(path: list[str], length: int, places: Places, lengths: VectorLengths) -> bool:
+    """Return False if the length is known to be old."""
     route, shape_text, deployment, url = path
     try:
         shape = tuple(json.loads(shape_text))
         hash(shape)
     except (ValueError, TypeError):
-        return  # somebody else has written there
-    for endpoint, (known_url, _) in places.items():
-        if known_url == url:
-            lengths.learn(route, shape, f"{deployment}@{endpoint}", length)
+        return True  # somebody else has written there
+    learned = [
+        lengths.learn(route, shape, f"{deployment}@{endpoint}", length)
+        for endpoint, (known_url, _) in places.items()
+        if known_url == url
+    ]
+    return all(learned)
 
 
-def _read(facts: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+def _read(facts: Mapping[str, str]) -> Iterator[tuple[str, list[str], str]]:
     for name, text in facts.items():
         try:
             path = json.loads(name)
         except ValueError:
             continue
         if isinstance(path, list) and all(isinstance(each, str) for each in path):
-            yield path, text
+            yield name, path, text
 
 
 def _may_be_shared(name: str, text: str) -> bool:

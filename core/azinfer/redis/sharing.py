@@ -32,6 +32,7 @@ _TICK = 0.1  # seconds between exchanges while calls are sent
 _ACTIVE = 1.0  # seconds after the last call in which exchanges continue
 _MOMENT = 0.02  # seconds between exchanges that calls wait for
 _FACTS = 1.0  # seconds between exchanges of facts
+_FACTS_LAST = 7 * 86_400  # seconds that they are kept after the last exchange
 _AGAIN = 1.0  # seconds until a server that does not answer is tried again
 # The deployments of a call that waits for an exchange, and what ends its wait.
 Request = tuple[Collection[str], threading.Event]
@@ -78,6 +79,7 @@ class RedisSharing:
         self._opened: dict[str, float] = {}  # breakers that this process has published
         self._leases: dict[str, Lease] = {}
         self._facts: dict[str, str] = {}
+        self._outdated: list[str] = []  # facts that are no longer true
         self._next = self._next_all = self._next_facts = 0.0
         self._missed_at = self._used_at = 0.0
         self._gone = False
@@ -244,7 +246,8 @@ class RedisSharing:
         self._apply_breakers(names, answers[len(windows)])
         if with_facts:
             self._next_facts = began + _FACTS
-            learn(answers[-1], self._places(), self._traffic.vector_lengths)
+            facts = answers[len(windows) + 1]
+            self._outdated = learn(facts, self._places(), self._traffic.vector_lengths)
 
     def _give_back(self, keys: Collection[str], returning: bool) -> dict[str, dict[str, float]]:
         """Return the wanted amount of each limit, and stop using the rest of the leases.
@@ -323,11 +326,14 @@ class RedisSharing:
     def _send_facts(self, pipe: Any) -> None:
         facts = facts_of(self._places(), self._traffic.vector_lengths)
         name = f"{self._settings.prefix}:facts"
+        pipe.hgetall(name)  # first, to see what is older than what this process has learned
+        if self._outdated:
+            pipe.hdel(name, *self._outdated)
         fresh = {key: text for key, text in facts.items() if self._facts.get(key) != text}
         if fresh:
             pipe.hset(name, mapping=fresh)
+        pipe.expire(name, _FACTS_LAST)
         self._facts = facts
-        pipe.hgetall(name)
 
     def _lose(self, error: Exception) -> None:
         """Continue with the limits of this process alone."""

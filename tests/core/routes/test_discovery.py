@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,15 @@ from fleet import Fleet, routed_driver
 from raw_server import failure, reply
 
 PROJECT = "https://contoso.services.ai.azure.com/api/projects/team"
+SUBSCRIPTION = "ocp-apim-subscription-key"
 ACCOUNT = "https://management.azure.com/subscriptions/s/accounts/a"
+
+
+class Identity:
+    """A credential of azure-identity, as far as the client uses it."""
+
+    def get_token(self, *scopes: str, **_: Any) -> Any:
+        return SimpleNamespace(token="t0ken", expires_on=time.time() + 3600)
 
 
 def test_each_endpoint_lists_its_own_deployments(kind: str, clock: TestClock) -> None:
@@ -71,6 +81,53 @@ def test_a_list_that_cannot_be_read_changes_nothing(
         driver.run(driver.client.discover(max_age=0))
         driver.client.explain(model="chat")
     assert caplog.text.count("a route has a deployment that is not there: b lists no") == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"credential": "env:NOT_SET"}, "the variable NOT_SET is not set"),
+        ({"discover": "project"}, "is not a Foundry project"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_used_keeps_no_other_from_being_discovered(
+    broken: dict[str, str], reason: str, fleet: Fleet, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet["b"].will(reply({"data": [{"id": "m", "model": "gpt-4o"}]}))
+    config = fleet.config(endpoints={"a": {"discover": "classic"}, "b": {"discover": "classic"}})
+    config["endpoints"] = {
+        "a": {**config["endpoints"]["a"], **broken},
+        "b": config["endpoints"]["b"],
+    }
+    config["default"] = "b"
+    with routed_driver(kind, config) as driver:
+        assert list(_discover(driver)["b"]) == ["m"]
+    assert "endpoint 'a' are not discovered" in caplog.text
+    assert reason in caplog.text
+
+
+def test_secret_headers_go_to_the_default_endpoint_only(fleet: Fleet, kind: str) -> None:
+    for name in "ab":
+        fleet[name].will(reply({"data": [{"id": "m", "model": "gpt-4o"}]}))
+    config = fleet.config(endpoints={name: {"discover": "classic"} for name in "ab"})
+    with routed_driver(kind, config) as driver:
+        driver.client = driver.client.with_options(headers={SUBSCRIPTION: "s3cret", "x-team": "t"})
+        _discover(driver)
+        sent = {name: dict(fleet[name].received[-1].headers) for name in "ab"}
+        assert [SUBSCRIPTION in sent[name] for name in "ab"] == [True, False]
+        assert [sent[name]["x-team"] for name in "ab"] == ["t", "t"]
+
+
+def test_secret_headers_do_not_go_to_a_list_on_another_host(fleet: Fleet, kind: str) -> None:
+    fleet["b"].will(reply({"value": []}))
+    headers = {SUBSCRIPTION: "s3cret", "x-team": "t"}
+    driver = ClientDriver(kind, fleet["a"].url, Identity(), headers=headers)
+    account = f"{fleet['b'].url}/subscriptions/s/accounts/a"
+    driver.run(driver.client.deployments(source=account))
+    driver.close()
+    sent = dict(fleet["b"].received[0].headers)
+    assert SUBSCRIPTION not in sent
+    assert sent["x-team"] == "t"
 
 
 def test_a_client_of_one_endpoint_discovers_nothing(kind: str) -> None:
