@@ -13,7 +13,7 @@ from signal import SIGINT
 import pytest
 
 from fleet import Fleet, rate_limit_reply
-from raw_server import chat, reply
+from raw_server import chat, failure, reply
 
 COMMAND = str(Path(sys.executable).with_name("azinfer"))
 
@@ -85,7 +85,21 @@ def test_ask_shows_which_deployment_answers_next(fleet: Fleet, config: Path) -> 
     first, second = rows(done.stdout)[2:4]
     assert first.startswith("chat 1 m@a open 0 - - after 429, ")
     assert second.startswith("chat 2 m@b healthy 0 0.")
-    assert second.endswith("9 requests, 995 tokens next call")
+    assert second.endswith("9 requests, 995 tokens answered, next call")
+
+
+def test_ask_shows_a_deployment_that_failed_once(fleet: Fleet, config: Path) -> None:
+    fleet["a"].will(reply(failure("x"), 500))
+    done = azinfer("--config", str(config), "--ask")
+    first, second = rows(done.stdout)[2:4]
+    assert first.startswith("chat 1 m@a healthy 0 - - failed: ServerError")
+    assert second.endswith("answered, next call") or second.endswith("answered")
+
+
+def test_ask_prints_the_error_of_a_route_that_does_not_answer(fleet: Fleet, config: Path) -> None:
+    fleet["a"].will(reply(failure("invalid_prompt", "no such prompt"), 400))
+    done = azinfer("--config", str(config), "--ask")
+    assert "chat: no such prompt" in " ".join(rows(done.stdout))
 
 
 def test_routes_are_printed_as_json(config: Path) -> None:
@@ -117,6 +131,20 @@ def test_a_missing_credential_is_asked_for_in_the_file(config: Path) -> None:
     assert 'add credential = "env:NAME"' in done.stderr
     assert "below [endpoints.a]" in done.stderr
     assert "--key" not in done.stderr
+
+
+def test_a_variable_that_is_not_set_is_named_with_its_line(config: Path) -> None:
+    config.write_text(config.read_text("utf-8").replace("env:MY_KEY", "env:NOT_SET"), "utf-8")
+    done = azinfer("--config", str(config))
+    assert done.returncode == 1
+    assert "line 4: endpoints.a.credential: the variable NOT_SET is not set" in done.stderr
+    assert "--key" not in done.stderr
+
+
+def test_a_misspelt_field_is_named_where_it_is_missing(config: Path) -> None:
+    config.write_text(config.read_text("utf-8").replace("tiers =", "tears ="), "utf-8")
+    done = azinfer("--config", str(config))
+    assert "is missing, but there is an unknown field 'tears'" in done.stderr
 
 
 def test_a_name_that_the_endpoint_does_not_list_is_named(fleet: Fleet, config: Path) -> None:

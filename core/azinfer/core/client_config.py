@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from azinfer.core.credentials import PASS_CREDENTIAL
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
 from azinfer.core.errors import ConfigurationError
@@ -99,6 +100,25 @@ class ClientConfig:
             known = ", ".join(self.endpoints)
             raise ConfigurationError(f"{self.path} has no endpoint {name!r}, only {known}")
         return self.endpoints[name]
+
+    def in_words_of_the_file(self, error: ConfigurationError, name: str) -> ConfigurationError:
+        """Return the error of an endpoint's client with what to change in the file.
+
+        Args:
+            error: The error.
+            name: The endpoint, in lower case.
+        """
+        if error.param == "credential":
+            advice = (
+                'add credential = "env:NAME", the variable with its key, or credential = '
+                f'"entra" below [endpoints.{name}]'
+            )
+            error.message = error.message.replace(PASS_CREDENTIAL, advice)
+        if error.message.startswith("credential='env:"):
+            tables = self.names.tables("endpoints")
+            (table,) = (each for key, each in tables.items() if key.casefold() == name)
+            return table.wrong(error.message.partition(": ")[2], "credential")
+        return error
 
 
 def read_client_config(config: str | Path | Mapping[str, Any]) -> ClientConfig:

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeVar
 from azinfer.core.attempts import CallAttempts
 from azinfer.core.client_config import EndpointConfig
 from azinfer.core.clock import SYSTEM, Clock
-from azinfer.core.credentials import PASS_CREDENTIAL
 from azinfer.core.deployments import Deployments
 from azinfer.core.endpoint_knowledge import EndpointKnowledge
 from azinfer.core.endpoints import Endpoint, origin_of
@@ -316,13 +315,7 @@ class Router:
         try:
             client = self._kind(settings.url, **{**own, **options})
         except ConfigurationError as error:
-            if error.param == "credential":
-                advice = (
-                    'add credential = "env:NAME", the variable with its key, or credential = '
-                    f'"entra" below [endpoints.{endpoint}]'
-                )
-                error.message = error.message.replace(PASS_CREDENTIAL, advice)
-            raise
+            raise names.settings.in_words_of_the_file(error, endpoint) from None
         client._gets_secrets = is_default
         client._declared = settings.deployments
         return client

@@ -105,7 +105,10 @@ class Table:
         """
         value = self.get(name, kind)
         if value is None:
-            raise self.wrong(f"is missing; it must be {_TYPES[kind]}", name)
+            unread = [each for each in self._values if each not in self._read_names]
+            close = difflib.get_close_matches(name, unread, n=1)
+            hint = f", but there is an unknown field {close[0]!r}" if close else ""
+            raise self.wrong(f"is missing{hint}; it must be {_TYPES[kind]}", name)
         return value
 
     def table(self, name: str) -> Table:

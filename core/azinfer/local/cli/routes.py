@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from azinfer.core import Candidate, InferenceClient, InferenceError, Routing, UserMessage
+from azinfer.core import (
+    Attempt,
+    Candidate,
+    InferenceClient,
+    InferenceError,
+    RouteExhaustedError,
+    Routing,
+    Timeout,
+    UserMessage,
+)
 from azinfer.local.cli.output import table, width, wrap_text, write, write_json
 
 _COLUMNS = ("route", "tier", "deployment", "state", "calls", "latency", "left", "note")
@@ -17,7 +26,20 @@ _STATES = {"closed": "healthy", "open": "open", "half-open": "probing"}
 _LEGEND = (
     "healthy: gets calls; open: gets none for a while, after failures; probing: one call tries it"
 )
+_LONGEST = 20.0  # seconds that a question may take
 _CLEAR = "\x1b[2J\x1b[H"
+
+
+class Outcomes(NamedTuple):
+    """How questions along the routes ended.
+
+    Attributes:
+        notes: How each request ended, by route, deployment and endpoint.
+        errors: The routes that did not answer, each with its error.
+    """
+
+    notes: dict[tuple[str | None, str | None, str | None], str]
+    errors: list[str]
 
 
 def open_routes(config: Path, watch: float | None) -> InferenceClient:
@@ -43,42 +65,61 @@ def show_routes(
     """
     client.discover()
     while True:
-        if ask:
-            for route in client.routes:
-                with contextlib.suppress(InferenceError):
-                    client.complete([UserMessage("Hi")], model=route, max_tokens=1)
+        outcomes = _ask(client) if ask else Outcomes({}, [])
         explanations = [client.explain(model=route) for route in client.routes]
         if watch is not None and sys.stdout.isatty():
             write(_CLEAR + time.strftime("%H:%M:%S"))
         if as_json:
             write_json(explanations, indent=None if watch is not None else 2)
         else:
-            _print(explanations)
+            _print(explanations, outcomes)
         if watch is None:
             return
         sys.stdout.flush()
         time.sleep(watch)
 
 
-def _print(routings: list[Routing]) -> None:
-    rows = [row for routing in routings for row in _rows(routing)]
+def _ask(client: InferenceClient) -> Outcomes:
+    """Send a short question along each route, and return how its requests ended."""
+    outcomes = Outcomes({}, [])
+    for route in client.routes:
+        attempts: tuple[Attempt, ...] = ()
+        try:
+            answer = client.complete(
+                [UserMessage("Hi")], model=route, max_tokens=1, timeout=Timeout(total=_LONGEST)
+            )
+            attempts = answer.routing.attempts if answer.routing else ()
+        except InferenceError as error:
+            attempts = error.tried if isinstance(error, RouteExhaustedError) else ()
+            outcomes.errors.append(f"{route}: {error}")
+        for each in attempts:
+            text = f"failed: {each.error}" if each.error else "answered"
+            outcomes.notes[route, each.deployment, each.endpoint] = text
+    return outcomes
+
+
+def _print(routings: list[Routing], outcomes: Outcomes) -> None:
+    rows = [row for routing in routings for row in _rows(routing, outcomes)]
     if not rows:
         write("no routes: add a table [routes.chat] with tiers")
         return
     for line in table(_COLUMNS, rows, width()):
         write(line)
-    write("")
-    for line in wrap_text(_LEGEND, width()):
-        write(line)
+    for text in (_LEGEND, *outcomes.errors):
+        write("")
+        for line in wrap_text(text, width()):
+            write(line)
 
 
-def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
+def _rows(routing: Routing, outcomes: Outcomes) -> Iterator[tuple[str, ...]]:
     """Return a row for each deployment of a route; the one that a call would go to is marked."""
     decision = routing.decision
     assert decision is not None
     chosen = (routing.deployment, decision.endpoint)
     for each in decision.candidates:
+        outcome = outcomes.notes.get((decision.route, each.deployment, each.endpoint), "")
         mark = "next call" if (each.deployment, each.endpoint) == chosen else ""
+        reason = each.reason and f"{each.reason}{_wait(each)}"
         yield (
             decision.route or "-",
             str(each.tier + 1),
@@ -87,7 +128,7 @@ def _rows(routing: Routing) -> Iterator[tuple[str, ...]]:
             str(each.in_flight),
             "-" if each.latency is None else f"{each.latency:.2f} s",
             _format_remaining(each),
-            each.note or (each.reason and f"{each.reason}{_wait(each)}") or mark or "-",
+            each.note or ", ".join(filter(None, (reason or outcome, mark))) or "-",
         )
 
 
