@@ -59,7 +59,7 @@ def test_processes_share_a_limit(
     config = shared_config(fleet, one_server, deployments={"m@a": {"rpm": 60}})  # 10 in 10 s
     with routed_driver(kind, config) as one, routed_driver(kind, config) as two:
         answers = [driver.complete(model="chat").text for _ in range(8) for driver in (one, two)]
-    assert answers.count("a") in (9, 10)  # the other process may have one in reserve
+    assert answers.count("a") in (8, 9, 10)  # each process may have one in reserve
     assert len(answers) == 16
     assert fleet.counts["a"] + fleet.counts["b"] == 16
 

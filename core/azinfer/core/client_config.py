@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from azinfer.core.credentials import PASS_CREDENTIAL
 from azinfer.core.deployments import Deployment, Deployments, RateLimit
 from azinfer.core.endpoints import Endpoint
-from azinfer.core.errors import ConfigurationError
+from azinfer.core.errors import PASS_CREDENTIAL, ConfigurationError
 from azinfer.core.local_addresses import LocalAddress, local_address
 from azinfer.core.redaction import hidden
 from azinfer.core.surfaces import WIRES, WireName

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from azinfer.core.clock import Clock
-from azinfer.core.errors import AuthenticationError, ConfigurationError
+from azinfer.core.errors import PASS_CREDENTIAL, AuthenticationError, ConfigurationError
 from azinfer.core.interruptions import is_interruption
 from azinfer.core.locks import renew_after_fork
 from azinfer.core.redaction import SecretText, hidden
@@ -22,7 +22,6 @@ from azinfer.core.surfaces import Surface
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Lock
 
-PASS_CREDENTIAL = "pass credential= (a key, or a credential of azure-identity)"
 # Variables with endpoints, in the order of precedence, each with the variables of its keys.
 ENVIRONMENT = {
     "AZURE_INFERENCE_ENDPOINT": ("AZURE_INFERENCE_CREDENTIAL", "AZURE_INFERENCE_API_KEY"),

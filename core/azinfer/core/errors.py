@@ -32,6 +32,7 @@ _LONGEST = 1500
 # In the order in which `request_id` takes them.
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
 # Source: "GitHub Models is being retired", GitHub Changelog, 1 July 2026.
+PASS_CREDENTIAL = "pass credential= (a key, or a credential of azure-identity)"
 GITHUB_ENDED = (
     "GitHub Models ended on 30 July 2026; deploy the model to an Azure AI Foundry resource and "
     "pass its URL, such as https://<resource>.services.ai.azure.com"

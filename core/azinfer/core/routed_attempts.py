@@ -57,8 +57,8 @@ class RoutedAttempts(CallAttempts[T]):
     ) -> None:
         # The permit of the request under way. A list, whose `pop` only one thread can win.
         self._permits: list[Permit] = []
+        self._queued = False
         self._waited = 0.0
-        self._is_queued = False
         self._start(rules)
         self._journey, self._make, self._rules = journey, make, rules
         self._policy = journey.plan.route.policy
@@ -71,7 +71,7 @@ class RoutedAttempts(CallAttempts[T]):
 
     def __del__(self) -> None:
         # Nothing else ends a stream that was dropped before its first chunk was read.
-        if self._permits or self._is_queued:
+        if self._permits or self._queued:
             self.close()
 
     @property
@@ -90,26 +90,25 @@ class RoutedAttempts(CallAttempts[T]):
         self._stop_if_lost()
         if self._permits:
             return 0.0  # the same deployment again, in another form
-        if self._journey.traffic.waiting and self._comes_after_others():
-            return self._pause(float("inf"))
         while not isinstance(ticket := self._take_ticket(), float):
             if self._try_going(ticket):
                 return 0.0
         if self._tried:
             return self._next_round()
-        return self._pause(ticket)
-
-    def _comes_after_others(self) -> bool:
-        """Return whether other calls wait for whatever this call might take."""
-        waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
-        is_new = not (self._waited or self._attempts or self._need.avoid)
-        return is_new and waiting.comes_after(id(self), route)
+        return self._wait_for_deployment(ticket)
 
     def _take_ticket(self) -> Ticket | float:
-        need = self._need
-        if self._tried:
-            need = need._replace(avoid=frozenset(need.avoid) | self._tried)
+        need, avoid = self._need, self._tried
+        if self._comes_after_others():
+            avoid |= self._journey.traffic.waiting.keys()
+        if avoid:
+            need = need._replace(avoid=frozenset(need.avoid) | avoid)
         return self._journey.traffic.take(self._journey.plan, need)
+
+    def _comes_after_others(self) -> bool:
+        """Return whether the call is new while others wait: it takes nothing from them."""
+        is_new = not (self._queued or self._waited or self._attempts)
+        return is_new and bool(self._journey.traffic.waiting)
 
     def _try_going(self, ticket: Ticket) -> bool:
         """Go to a deployment; return False if it cannot take the call in this form.
@@ -162,51 +161,52 @@ class RoutedAttempts(CallAttempts[T]):
             raise self._exhausted_error()
         choice = self._journey.traffic.look(self._journey.plan, self._need)
         if isinstance(choice, float):
-            return self._pause(choice)
+            return self._wait_for_deployment(choice)
         backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (self._rounds - 1))
         return self._pause(backoff * (0.75 + 0.5 * self.clock.random()))
 
-    def _pause(self, seconds: float) -> float:
-        """Return the seconds to wait, if the call has them."""
+    def _wait_for_deployment(self, seconds: float) -> float:
+        """Return the wait until the call looks again for a deployment.
+
+        Args:
+            seconds: When one can take it; it looks earlier if another call may end before.
+        """
+        traffic, plan = self._journey.traffic, self._journey.plan
         if seconds == float("inf"):
-            if not self._journey.plan.tiers or self._nowhere():
+            if self._nowhere():
                 raise self._exhausted_error()
-            seconds = self._time_to_next_look()
-            self._join_queue()
-        else:
+        elif not (self._comes_after_others() or traffic.is_busy(plan, self._need)):
             self._leave_queue()
-            if not self._has_time(seconds):
-                raise self._exhausted_error(seconds)
+            return self._pause(seconds)
+        left = min(self._end - self.clock.monotonic(), self._policy.wait - self._waited)
+        seconds = traffic.waiting.seconds(self.clock.random(), left)
+        self._check_time(seconds, None)
+        self._enter_queue()
         self._waited += seconds
         return seconds
 
-    def _time_to_next_look(self) -> float:
-        """Return the seconds until the call looks again whether another call has ended.
-
-        Raises:
-            RouteExhaustedError: It has no time for that.
-        """
-        left = min(self._end - self.clock.monotonic(), self._policy.wait - self._waited)
-        seconds = self._journey.traffic.waiting.seconds(self.clock.random(), left)
-        if not self._has_time(seconds):
-            self._leave_queue()
-            raise self._exhausted_error()  # nobody knows when the other call ends
+    def _pause(self, seconds: float) -> float:
+        """Return the seconds to wait, if the call has them."""
+        self._check_time(seconds, seconds)
+        self._waited += seconds
         return seconds
 
-    def _has_time(self, seconds: float) -> bool:
-        is_early = self.clock.monotonic() + seconds < self._end
-        return is_early and self._waited + seconds <= self._policy.wait
+    def _check_time(self, seconds: float, advice: float | None) -> None:
+        """Raise RouteExhaustedError, which advises a wait, if the call cannot wait so long."""
+        late = self.clock.monotonic() + seconds >= self._end
+        if late or self._waited + seconds > self._policy.wait:
+            raise self._exhausted_error(advice)
 
-    def _join_queue(self) -> None:
-        waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
-        self._is_queued = True
-        waiting.add(id(self), None if self._need.avoid else route)
+    def _enter_queue(self) -> None:
+        self._queued = True  # first: whatever interrupts this, `close` leaves the queue
+        avoid, tiers = self._need.avoid, self._journey.plan.tiers
+        keys = tuple(key for tier in tiers for key in tier.keys if key not in avoid)
+        self._journey.traffic.waiting.add(id(self), keys)
 
     def _leave_queue(self) -> None:
-        if self._is_queued:
-            waiting, route = self._journey.traffic.waiting, self._journey.plan.route.name
-            waiting.discard(id(self), route)
-            self._is_queued = False
+        if self._queued:
+            self._journey.traffic.waiting.discard(id(self))
+            self._queued = False
 
     def _nowhere(self) -> bool:
         """Return True if no deployment can ever take the call."""

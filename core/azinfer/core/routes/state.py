@@ -55,6 +55,10 @@ class State(NamedTuple):
         wait = self.breaker.wait(now) if self.breaker.until is not None else 0.0
         return max(wait, self.budget.wait(tokens, now)) if self.budget is not FREE else wait
 
+    def without_calls(self) -> State:
+        """Return the state if no call were under way."""
+        return self._replace(in_flight=0, breaker=self.breaker.after_abandon(True))
+
     def load(self, weight: float, now: float) -> float:
         """Return how long a further call would probably take there, divided by its weight.
 

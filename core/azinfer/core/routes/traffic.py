@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Collection
@@ -80,6 +81,7 @@ class Traffic:
     vector_lengths: VectorLengths
     sharing: Sharing | None = None
     waiting: Waiting
+    _states: dict[str, State]
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -94,17 +96,19 @@ class Traffic:
         self._open()
 
     def renew_locks(self) -> None:
-        """Use a new lock."""
+        """Use a new lock, and count no call of the parent process, which ends there."""
         self._lock = threading.Lock()
+        self._began = self._clock.monotonic()
+        self._ended: deque[tuple[str, Event, float, Policy]] = deque()
+        self._states = {key: state.without_calls() for key, state in self._states.items()}
+        self.waiting = Waiting()
         renew_after_fork(self)
 
     def _open(self) -> None:
+        self._states = {}
         self.renew_locks()
-        self._ended: deque[tuple[str, Event, float, Policy]] = deque()
-        self._states: dict[str, State] = {}
         self._last: dict[str, list[int]] = {}
         self._hedges = _MOST_HEDGES
-        self.waiting = Waiting()
         self.vector_lengths = VectorLengths()
 
     def add(self, plan: Plan) -> None:
@@ -174,6 +178,8 @@ class Traffic:
         Garbage collection closes streams at any moment, also while this thread has the lock; the
         thread that takes the lock next then applies the event.
         """
+        if event.permit.began < self._began:
+            return  # a call of the parent process
         self._ended.append((ticket.key, event, self._clock.monotonic(), policy))
         if self._lock.acquire(blocking=False):
             try:
@@ -228,6 +234,18 @@ class Traffic:
             for key, window in windows.items()
             if window and need.tokens > window.limit
         }
+
+    def is_busy(self, plan: Plan, need: Need) -> bool:
+        """Return whether the end of another call may free a deployment for a call."""
+        now = self._clock.monotonic()
+        keys = [key for tier in plan.tiers for key in tier.keys if key not in need.avoid]
+        with self._lock:
+            states = [self._states[key] for key in keys]
+        too_small = self.too_small(plan, need)
+        return any(
+            state.wait(need.tokens, now) == math.inf and key not in too_small
+            for key, state in zip(keys, states, strict=True)
+        )
 
     def candidates(self, plan: Plan, avoid: Collection[str] = ()) -> tuple[Candidate, ...]:
         """Return every deployment of a route as it is now.

@@ -15,34 +15,35 @@ class Waiting:
     """The calls that wait; may be used from many threads, as each step is one of a set."""
 
     def __init__(self) -> None:
-        self._all: set[int] = set()
+        self._calls: dict[int, tuple[str, ...]] = {}
         self._queues: dict[str, set[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._calls)
 
-    def add(self, call: int, queue: str | None) -> None:
+    def add(self, call: int, keys: tuple[str, ...]) -> None:
         """Count a call that waits.
 
         Args:
             call: Its id.
-            queue: The name of the route behind whose calls others wait; None if the call may not
-                go to some deployments of the route, so that others may pass it.
+            keys: The deployments that it waits for: new calls leave them to it.
         """
-        self._all.add(call)
-        if queue is not None:
-            self._queues.setdefault(queue, set()).add(call)
+        if self._calls.get(call) == keys:
+            return
+        self.discard(call)
+        self._calls[call] = keys
+        for key in keys:
+            self._queues.setdefault(key, set()).add(call)
 
-    def discard(self, call: int, queue: str) -> None:
-        """Count a call no longer."""
-        self._all.discard(call)
-        if calls := self._queues.get(queue):
-            calls.discard(call)
+    def discard(self, call: int) -> None:
+        """Count a call no longer, if it was counted."""
+        for key in self._calls.get(call, ()):
+            self._queues[key].discard(call)
+        self._calls.pop(call, None)
 
-    def comes_after(self, call: int, queue: str) -> bool:
-        """Return whether a new call waits, too, so that it takes nothing from those that do."""
-        calls = self._queues.get(queue)
-        return bool(calls) and call not in self._all
+    def keys(self) -> frozenset[str]:
+        """Return the deployments that calls wait for."""
+        return frozenset(key for key, calls in list(self._queues.items()) if calls)
 
     def seconds(self, chance: float, left: float) -> float:
         """Return the seconds until a call looks again.
@@ -51,5 +52,5 @@ class Waiting:
             chance: A random number from 0 up to 1.
             left: The seconds that it has; a moment before their end, it looks for the last time.
         """
-        seconds = max(SHORTEST, len(self._all) / _LOOKS) * (0.5 + chance)
+        seconds = max(SHORTEST, len(self._calls) / _LOOKS) * (0.5 + chance)
         return max(SHORTEST / 2, min(seconds, left - SHORTEST))
