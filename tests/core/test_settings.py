@@ -194,7 +194,9 @@ def test_a_key_in_the_file_is_refused_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"credential='env:MY_KEY': .*not set"):
+    with pytest.raises(
+        ConfigurationError, match=r"main.credential: the variable MY_KEY is not set"
+    ):
         InferenceClient.from_config(write_toml(tmp_path, MAIN), environ={})
 
 

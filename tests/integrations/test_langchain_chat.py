@@ -972,7 +972,9 @@ def test_the_signature_that_langchain_reads_in_each_call_is_kept(name: str) -> N
 
 def test_a_subclass_is_called_by_its_own_signature(endpoint: LocalEndpoint) -> None:
     class Plain(ChatAzInfer):
-        def _generate(self, messages: Any, stop: Any = None, **options: Any) -> Any:
+        def _generate(  # type: ignore[override]  # as a program without types has it
+            self, messages: Any, stop: Any = None, **options: Any
+        ) -> Any:
             assert "run_manager" not in options
             return super()._generate(messages, stop, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
 from azinfer.core import lazy
@@ -59,6 +59,9 @@ class CallAttempts(Generic[T]):
     call: Call[T]
     corrections: dict[str, str]
     rejected: str | None
+    nearest: Callable[[str], tuple[str, ...]] | None = (
+        None  # by the names of a file, if one is used
+    )
 
     def __init__(self, leg: Leg[T], rules: Rules, decision: Decision | None = None) -> None:
         self._start(rules)
@@ -283,7 +286,7 @@ class CallAttempts(Generic[T]):
             error.retry_after = waits
         error.request_id = error.request_id or request_id(self._answer)
         if isinstance(error, DeploymentNotFoundError):
-            error.suggestions = self.leg.known.nearest(target.model or "")
+            error.suggestions = (self.nearest or self.leg.known.nearest)(target.model or "")
             error.message = with_advice(error.message, _hint(error.suggestions, self.leg.known))
         if isinstance(error, AuthenticationError) and self.call.scope and self._is_key():
             advice = "This list needs a token of Entra ID, not a key."
@@ -385,7 +388,7 @@ class CallAttempts(Generic[T]):
 
 
 def _hint(suggestions: tuple[str, ...], known: Deployments) -> str:
-    if not known:
-        return "Check model=; client.deployments() lists the deployments."
     nearest = f"Did you mean {' or '.join(map(repr, suggestions))}? " if suggestions else ""
+    if not known:
+        return f"{nearest}Check model=; client.deployments() lists the deployments."
     return f"{nearest}This endpoint has: {', '.join(sorted(known))}."

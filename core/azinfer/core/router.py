@@ -157,7 +157,9 @@ class Router:
             decision = Decision(
                 requested=meaning.requested, resolution=meaning.rule, endpoint=meaning.endpoint
             )
-            return CallAttempts(make(client, meaning.deployment, None, {}), rules, decision)
+            attempts = CallAttempts(make(client, meaning.deployment, None, {}), rules, decision)
+            attempts.nearest = names.directory.nearest
+            return attempts
         ready = self._plan(meaning.route, operation, names)
         params, spillover = ready.route.params, ready.spillover
 

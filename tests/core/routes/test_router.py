@@ -21,7 +21,7 @@ from azinfer.core import (
 from azinfer.core.routes import Member, Policy, Route
 from client_driver import KEY, USER, TestClock
 from fleet import Fleet, rate_limit_reply, routed_driver
-from raw_server import answer, chat, events, part, reply, stream
+from raw_server import answer, chat, events, failure, part, reply, stream
 
 TWO = [["m@a"], ["m@b"]]
 
@@ -88,6 +88,20 @@ def test_a_listed_endpoint_refuses_unknown_names_without_a_request(fleet: Fleet,
         assert driver.client.explain(model="GPT-4O").deployment == "gpt-4o"
     assert caught.value.suggestions[0] == "gpt-4o"
     assert fleet.counts["a"] == 1
+
+
+def test_names_of_the_file_are_suggested_for_one_that_the_service_does_not_know(
+    fleet: Fleet, kind: str
+) -> None:
+    fleet["a"].will(reply(failure("DeploymentNotFound", "no such deployment"), 404))
+    config = fleet.config(TWO, aliases={"fast": "chat"}, deployments={"mini@a": {"rpm": 6}})
+    with routed_driver(kind, config) as driver:
+        for name, nearest in (("chta", ("chat",)), ("fsat", ("fast",)), ("mini", ()), ("zzz", ())):
+            with pytest.raises(DeploymentNotFoundError, match="no such deployment") as caught:
+                driver.complete(model=name)
+            assert caught.value.suggestions == nearest
+            hint = f"Did you mean {nearest[0]!r}? " if nearest else ""
+            assert f"no such deployment. {hint}" in str(caught.value)
 
 
 def test_rate_limits_are_kept_and_calls_wait_for_them(

@@ -38,6 +38,12 @@ class Directory:
             names += (f"{name}{place}" for name in deployments)
         return names
 
+    def nearest(self, name: str) -> tuple[str, ...]:
+        """Return the other names that are most like `name`, best first, at most three."""
+        names = {each.casefold(): each for each in self.names()}
+        names.pop(name.casefold(), None)
+        return tuple(names[each] for each in difflib.get_close_matches(name.casefold(), names, n=3))
+
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
@@ -123,14 +129,13 @@ def _canonical_name(name: str, endpoint: str, directory: Directory) -> str:
 
 
 def _unknown(name: str, directory: Directory) -> DeploymentNotFoundError:
-    names = {each.casefold(): each for each in directory.names()}
-    close = difflib.get_close_matches(name.casefold(), names, n=3)
-    nearest = tuple(names[each] for each in close)
+    names = sorted({each.casefold(): each for each in directory.names()}.values())
+    nearest = directory.nearest(name)
     advice = f"Did you mean {_either(map(repr, nearest))}? " if nearest else ""
     endpoints = ", ".join(directory.endpoints)
     error = DeploymentNotFoundError(
         f"{name!r} is not a known route, alias or deployment. {advice}"
-        f"Known names: {', '.join(sorted(names.values())[:20]) or '-'}. Endpoints: {endpoints}.",
+        f"Known names: {', '.join(names[:20]) or '-'}. Endpoints: {endpoints}.",
         deployment=name,
     )
     error.suggestions = nearest
