@@ -25,6 +25,8 @@ from azinfer.core import (
     request_options,
 )
 from azinfer.core.arguments import CHAT_NAMES, EMBEDDING_NAMES, RERANK_NAMES, check_call_options
+from azinfer.core.embeddings import check_texts
+from azinfer.core.messages import messages_to_wire
 from client_driver import open_driver
 
 URL = "https://contoso.services.ai.azure.com"
@@ -102,6 +104,51 @@ def test_arguments_without_their_names_are_three() -> None:
     reason = refusal_of(lambda: InferenceClient(URL, "a-key", "m", 30))  # type: ignore[arg-type, call-arg]
     assert "InferenceClient takes endpoint, credential, model without their names, not 4" in reason
     assert "endpoint=3 has the type int; pass a URL" in refusal_of(lambda: InferenceClient(3))  # type: ignore[arg-type]
+
+
+class Sequence:
+    """A sequence of old: a loop goes through it by `__getitem__`."""
+
+    def __init__(self, *items: Any) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, at: int) -> Any:
+        return self._items[at]
+
+
+class Whole:
+    """A whole number of another library."""
+
+    def __index__(self) -> int:
+        return 2
+
+    def __lt__(self, other: int) -> bool:
+        return other > 2
+
+
+def test_values_of_other_libraries_are_taken() -> None:
+    assert messages_to_wire(Sequence(UserMessage("x"))) == [{"role": "user", "content": "x"}]  # type: ignore[arg-type]
+    assert check_texts(Sequence("a", "b")) == ["a", "b"]  # type: ignore[arg-type]
+    retries: Any = Whole()
+    with InferenceClient("https://a.openai.azure.com", "k", max_retries=retries) as client:
+        assert client.max_retries == 2
+
+
+def test_a_class_that_joins_others_creates_all_of_them() -> None:
+    class Other:
+        def __new__(cls, *_: Any, **__: Any) -> Any:
+            new = super().__new__(cls)
+            new.is_ready = True  # type: ignore[attr-defined]
+            return new
+
+    class Both(InferenceClient, Other):
+        pass
+
+    with Both("https://a.openai.azure.com", "k") as client:
+        assert client.is_ready  # type: ignore[attr-defined]
 
 
 def test_a_class_of_a_program_may_have_arguments_of_its_own() -> None:

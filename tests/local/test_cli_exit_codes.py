@@ -45,7 +45,16 @@ CLIENT_COMMANDS = (
 # For the doctor, a client that cannot be created is a step that fails.
 @pytest.mark.parametrize("command", [name for name in CLIENT_COMMANDS if name != "doctor"])
 @pytest.mark.parametrize(
-    "options", ["--surface nosuch", "--endpoint foo://bar", "--endpoint https://e.org", "--nosuch"]
+    "options",
+    [
+        "--surface nosuch",
+        "--endpoint foo://bar",
+        "--endpoint https://e.org",
+        "--nosuch",
+        "--endpoint http://127.0.0.1:99999",
+        "--endpoint http://127.0.0.1:abc",
+        "--endpoint http://[::1",
+    ],
 )
 def test_wrong_options_of_clients(endpoint: LocalEndpoint, command: str, options: str) -> None:
     code, message = run(*command.split(), *options.split())

@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from azinfer.core import ConfigurationError, InferenceClient
+from azinfer.core.bulk.checkpoint import Checkpoint
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.local.cli import file_writing
+from azinfer.local.cli.bulk.checkpoints import refuse_if_in_use
+from azinfer.local.cli.bulk.outputs import open_output
 from azinfer.local.cli.chat import Conversation, run_command
 from command_runs import run
 from terminals import COMMAND
@@ -208,3 +212,46 @@ def test_a_file_is_replaced_only_when_the_new_one_is_complete(
         assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
         file_writing.write_file(Path("/dev/null"), "text")
         assert Path("/dev/null").is_char_device()
+
+
+def test_a_long_name_of_a_file_is_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250)
+    file_writing.write_file(path, "text")
+    assert path.read_text() == "text"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no /dev/stdout")
+def test_a_pipe_of_the_shell_can_be_written(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from azinfer.local.cli.file_writing import write_file; "
+    code += "write_file(Path('/dev/stdout'), 'text')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("text", "")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "npy", "parquet"])
+def test_two_runs_never_write_one_output(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"out.{ending}"
+    record = {"index": 0, "vector": array("f", [1.0, 2.0])}
+    first = open_output(path, "embed")
+    first.write(record)
+    with pytest.raises(ConfigurationError, match="is being written by another run"):
+        open_output(path, "embed")
+    first.finish()
+    whole = path.read_bytes()
+    second = open_output(path, "embed")
+    assert path.read_bytes() == whole
+    second.write(record)
+    second.finish()
+    assert path.read_bytes() == whole
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_checkpoint_in_use_is_not_called_an_earlier_run(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl.checkpoint"
+    running = Checkpoint(path, {"model": "m"})
+    with pytest.raises(ConfigurationError, match="is in use by another run"):
+        refuse_if_in_use(path)
+    running.close()
+    refuse_if_in_use(path)
+    path.write_text("not a checkpoint")
+    refuse_if_in_use(path)

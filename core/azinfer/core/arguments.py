@@ -61,7 +61,7 @@ class CheckedNames:
                     f"{cls.__name__} takes {first} without their names, not {count} arguments; "
                     "pass the others by name"
                 )
-        return object.__new__(cls)
+        return super().__new__(cls)
 
 
 _TAKES_ANY = 0x04 | 0x08  # `*args` or `**options`: the flags CO_VARARGS and CO_VARKEYWORDS
@@ -123,6 +123,11 @@ def _meant(name: str, known: Collection[str]) -> str | None:
     return None
 
 
+def is_iterable(value: Any) -> bool:
+    """Return whether a loop goes through a value; a sequence needs no `__iter__` for that."""
+    return hasattr(type(value), "__iter__") or hasattr(type(value), "__getitem__")
+
+
 def refuse(name: str, value: Any, wanted: str) -> NoReturn:
     """Raise the error for an argument of a wrong type or value.
 
@@ -153,7 +158,7 @@ def check_client(
     if api_version is not None and not isinstance(api_version, str):
         refuse("api_version", api_version, "a text such as '2024-10-21'")
     if max_retries is not None and (
-        not isinstance(max_retries, int) or isinstance(max_retries, bool) or max_retries < 0
+        not hasattr(max_retries, "__index__") or isinstance(max_retries, bool) or max_retries < 0
     ):
         raise ConfigurationError(
             f"max_retries must be a whole number from 0, not {max_retries!r}", param="max_retries"
@@ -228,7 +233,7 @@ def check_config(config: Any, endpoint: Any, routes: Any, aliases: Any, reload_a
     if not isinstance(config, str | PathLike | Mapping):
         refuse("config", config, "the path of a file, or a mapping in its form")
     check_names(endpoint=endpoint)
-    if isinstance(routes, str | Mapping) or not isinstance(routes, Iterable):
+    if isinstance(routes, str | Mapping) or not is_iterable(routes):
         refuse("routes", routes, "a list of Route")
     if aliases is not None and not isinstance(aliases, Mapping):
         refuse("aliases", aliases, "a mapping of names")

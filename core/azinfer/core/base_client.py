@@ -61,7 +61,7 @@ class BaseClient(CheckedNames):
         self.model = model or self.endpoint.deployment
         self.model_id = model_id
         self.timeout = Timeout.of(timeout)
-        self.max_retries = max_retries
+        self.max_retries = MAX_RETRIES if max_retries is None else int(max_retries)
         self.wire = wire
         if self.endpoint.url.startswith("http:") and not (
             allow_http or is_loopback(self.endpoint.url)
@@ -195,7 +195,7 @@ class BaseClient(CheckedNames):
         client.model = model or self.model
         client.model_id = model_id or client.model_id
         client.timeout = self.timeout if timeout is None else Timeout.of(timeout)
-        client.max_retries = self.max_retries if max_retries is None else max_retries
+        client.max_retries = self.max_retries if max_retries is None else int(max_retries)
         client.wire = wire or self.wire
         client._added_wire = wire or self._added_wire
         both = (*self._headers.items(), *(headers or {}).items())

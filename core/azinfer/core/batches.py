@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from azinfer.core.arguments import refuse
+from azinfer.core.arguments import is_iterable, refuse
 from azinfer.core.batch_requests import describe_entry, write_lines
 from azinfer.core.completions import ChatCompletion, Json
 from azinfer.core.decoding import invalid_response
@@ -141,7 +141,7 @@ def _input_file(
     if isinstance(requests, File | str | Path):
         yield requests, operation
         return
-    if isinstance(requests, bytes | Mapping) or not isinstance(requests, Iterable):
+    if isinstance(requests, bytes | Mapping) or not is_iterable(requests):
         refuse("requests", requests, "a list of mappings, or the path of an input file")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "batch.jsonl")

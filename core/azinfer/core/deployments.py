@@ -147,6 +147,10 @@ class Deployments(Mapping[str, Deployment]):
         self._by_name = {deployment.name.casefold(): deployment for deployment in deployments}
 
     def __getitem__(self, name: str) -> Deployment:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"deployments are found by their names, not by {name!r}; list(deployments) has them"
+            )
         return self._by_name[name.casefold()]
 
     def __contains__(self, name: object) -> bool:

@@ -7,14 +7,14 @@ import math
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
-from azinfer.core.arguments import refuse
+from azinfer.core.arguments import is_iterable, refuse
 from azinfer.core.completions import Json, Usage
 from azinfer.core.decoding import decode_usage, invalid_response, usage_from_headers
 from azinfer.core.errors import (
@@ -142,7 +142,7 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
     Raises:
         ConfigurationError: One of them is not text.
     """
-    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+    if isinstance(texts, bytes | Mapping) or not is_iterable(texts):
         refuse("input", texts, "a text or a list of texts")
     listed = [texts] if isinstance(texts, str) else list(texts)
     for position, text in enumerate(listed):

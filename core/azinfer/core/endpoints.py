@@ -227,8 +227,11 @@ def _named_wire(url: str) -> WireName | None:
 
 
 def is_loopback(url: str) -> bool:
-    """Return True if a URL is on this machine."""
-    host = urlsplit(url).hostname or ""
+    """Return True if a URL is on this machine; False for a text that is not a URL."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # of half an IPv6 address
+        return False
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import (
-    Iterable,
     Mapping,
     Sequence,
 )
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from azinfer.core.arguments import check_tool, refuse
+from azinfer.core.arguments import check_tool, is_iterable, refuse
 from azinfer.core.completions import Message, ToolCall
 from azinfer.core.errors import (
     ConfigurationError,
@@ -254,7 +253,7 @@ def messages_to_wire(messages: Sequence[ChatMessage]) -> list[Json]:
         ConfigurationError: There are no messages, or one of them is neither.
     """
     if not isinstance(messages, list) and (
-        isinstance(messages, _ONE_MESSAGE) or not isinstance(messages, Iterable)
+        isinstance(messages, _ONE_MESSAGE) or not is_iterable(messages)
     ):
         raise ConfigurationError(
             "messages must be a list: pass [UserMessage('…')], not one message of the type "
@@ -283,7 +282,7 @@ def tools_to_wire(tools: Any) -> list[Any]:
         ConfigurationError: It is not a list, or one of them is neither.
     """
     own = (Tool, CustomTool)
-    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
+    if isinstance(tools, (str, Mapping)) or not is_iterable(tools):
         raise ConfigurationError(
             f"tools must be a list: pass [Tool(…)], not a value of the type {type(tools).__name__}",
             param="tools",
@@ -380,7 +379,7 @@ def image_inputs(images: Sequence[Image]) -> list[ImageInput]:
     Raises:
         ConfigurationError: It is one image and not a list.
     """
-    if isinstance(images, str | bytes | Path | ImageInput) or not isinstance(images, Iterable):
+    if isinstance(images, str | bytes | Path | ImageInput) or not is_iterable(images):
         raise ConfigurationError(
             "images must be a list, not one image; pass [Path('cat.png')], not a value of the type "
             f"{type(images).__name__}",

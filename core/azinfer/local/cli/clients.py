@@ -87,7 +87,10 @@ def _running_endpoint(endpoint: str | None) -> RunningEndpoint | None:
     """Return the running local endpoint, if a URL is its own, or if there is no URL."""
     folder = data_folder()
     if endpoint is not None:
-        named = _origin(_with_scheme(endpoint))
+        try:
+            named = _origin(_with_scheme(endpoint))
+        except ValueError:  # of a port or an address; the client says what is wrong
+            return None
         return next((each for each in all_running(folder) if _origin(each.url) == named), None)
     if any(os.environ.get(variable) for variable in ENVIRONMENT):
         return None

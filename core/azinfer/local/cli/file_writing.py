@@ -29,13 +29,13 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         OSError: The file cannot be written.
     """
+    if path.exists() and not path.is_file():  # a pipe, or /dev/stdout
+        path.write_text(text, "utf-8", newline="")
+        return
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(2, f"{target.parent} is not a folder")
-    if target.exists() and not target.is_file():  # a pipe, or /dev/stdout
-        target.write_text(text, "utf-8", newline="")
-        return
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".azinfer-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)

@@ -17,6 +17,12 @@ import msgspec
 from azinfer.core import ConfigurationError, missing_extra
 from azinfer.local.cli.option_errors import OptionError
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  # on Windows, where open files cannot be replaced
+    fcntl = None  # type: ignore[assignment]
+
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
 _ROWS = 2048  # rows of a Parquet file that are in memory
 _NPY_TYPES = {"f": "<f4", "b": "|i1", "B": "|u1"}
 _NPY_HEAD = 128  # bytes of the head, which is written again when the number of rows is known
@@ -47,7 +53,7 @@ class Lines(Output):
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._file: BinaryIO = sys.stdout.buffer if path is None else _part(path).open("wb")
+        self._file: BinaryIO = sys.stdout.buffer if path is None else _open_part(path)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write a record as a line."""
@@ -77,7 +83,7 @@ class Numbers(Output):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = _part(path).open("wb")
+        self._file = _open_part(path)
         self._file.write(bytes(_NPY_HEAD))
         self._rows, self._missing = 0, 0
         self._type, self._length = "f", 0
@@ -142,7 +148,7 @@ class Table(Output):
             columns += [("text", text), ("finish_reason", text), ("tokens", pyarrow.int64())]
             columns += [("tool_calls", text)]  # as JSON
         self._schema = pyarrow.schema([*columns, ("error", text)])
-        self._file = _part(path).open("wb")
+        self._file = _open_part(path)
         self._parquet, self._writer = parquet, parquet.ParquetWriter(self._file, self._schema)
         self._records: list[Mapping[str, Any]] = []
 
@@ -180,7 +186,7 @@ class Table(Output):
         part, numbers = _part(self._path), self._path.with_name(f"{self._path.name}.numbers")
         part.replace(numbers)
         try:
-            self._file = part.open("wb")
+            self._file = _open_part(self._path)
             self._writer = self._parquet.ParquetWriter(self._file, self._schema)
             with self._parquet.ParquetFile(numbers) as file:
                 for at in range(file.num_row_groups):
@@ -258,11 +264,36 @@ def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
+def _open_part(path: Path) -> BinaryIO:
+    """Open the file that becomes the output, for this run alone.
+
+    Raises:
+        ConfigurationError: Another run writes it.
+    """
+    part = _part(path)
+    # Not truncated before it is locked: another run may be writing it.
+    file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | _BINARY, 0o666), "r+b")
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            raise FileNotFoundError  # the other run has just renamed it
+    except (BlockingIOError, FileNotFoundError):
+        file.close()
+        raise ConfigurationError(
+            f"{path} is being written by another run: wait for its end, or use another file"
+        ) from None
+    file.truncate()
+    return file
+
+
 def _complete(file: BinaryIO, path: Path) -> None:
     file.flush()
     os.fsync(file.fileno())
-    file.close()
+    if os.name == "nt":  # where an open file cannot be renamed
+        file.close()
     _part(path).replace(path)
+    file.close()  # not before, as this unlocks it
 
 
 def _remove(file: BinaryIO, path: Path) -> None:

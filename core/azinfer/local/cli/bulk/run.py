@@ -7,17 +7,17 @@ always complete.
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from azinfer.core import ConfigurationError, InferenceClient, InferenceError
 from azinfer.core.bulk import BulkProgress, BulkResult, BulkResults, Job, estimate
+from azinfer.local.cli.bulk.checkpoints import clear, delete, refuse_if_in_use
 from azinfer.local.cli.bulk.inputs import Input, Tally, check_format, open_input
 from azinfer.local.cli.bulk.outputs import Output, check_ending, open_output
 from azinfer.local.cli.bulk.prices import read_price
@@ -35,8 +35,6 @@ _USUAL_ANSWER = 500  # tokens that an estimate assumes for an answer without a l
 _MOST_SHOWN = 10  # failures that are printed
 # Files beside the output: the half of it that is written, and the checkpoint.
 _BESIDE = (".part", ".checkpoint", ".checkpoint-wal", ".checkpoint-shm")
-_PATIENCE = 1.0  # seconds to wait for a run that is just ending
-_CLEARING = "BEGIN EXCLUSIVE; DROP TABLE IF EXISTS done; DROP TABLE IF EXISTS facts; COMMIT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +156,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
     if checkpoint is not None and settings.output is not None and not failures:
         write_receipt(settings.output, items.fingerprint)
         if not settings.keep_checkpoint:
-            _delete(checkpoint)
+            delete(checkpoint)
     _summarise(items, settings, results.progress, failures)
     return not failures
 
@@ -197,7 +195,7 @@ def _write_all(
         if checkpoint is not None and (settings.resume or results.progress.done):
             say(f"the finished part is in {checkpoint}; --resume continues")
         elif checkpoint is not None:  # this run created it, and it is empty
-            _delete(checkpoint)
+            delete(checkpoint)
         raise
 
 
@@ -274,9 +272,10 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
         raise ConfigurationError(f"{output} cannot be written: {output.parent} is not a folder")
     checkpoint = _checkpoint_of(output)
     if settings.force and not settings.resume:
-        _clear(checkpoint)
+        clear(checkpoint)
         return checkpoint
     if checkpoint.exists() and not settings.resume:
+        refuse_if_in_use(checkpoint)
         raise ConfigurationError(
             f"{checkpoint} has the results of an earlier run: --resume continues it, --force "
             "starts again"
@@ -284,31 +283,6 @@ def _prepare_checkpoint(settings: Settings) -> Path | None:
     if output.exists() and not settings.resume:
         raise ConfigurationError(f"{output} exists: use another file, or pass --force")
     return checkpoint
-
-
-def _clear(checkpoint: Path) -> None:
-    """Remove the results of an earlier run.
-
-    Raises:
-        ConfigurationError: A run is using them.
-    """
-    if not checkpoint.exists():
-        return
-    try:
-        with closing(sqlite3.connect(checkpoint, timeout=_PATIENCE)) as database:
-            # The file stays, as another run could lock it just before it is deleted.
-            database.executescript(_CLEARING)
-    except sqlite3.Error as error:
-        if "locked" in str(error):
-            raise ConfigurationError(
-                f"{checkpoint} is in use by another run: wait for its end, or use another file"
-            ) from None
-        _delete(checkpoint)  # it is not a checkpoint
-
-
-def _delete(checkpoint: Path) -> None:
-    for ending in ("", "-wal", "-shm"):
-        checkpoint.with_name(f"{checkpoint.name}{ending}").unlink(missing_ok=True)
 
 
 def _count(source: Input) -> int | None:
