@@ -58,9 +58,7 @@ CHAT = {
     "model": "chat",
     "messages": MESSAGES,
     "stream": False,
-    "stream_options": {"include_usage": True},
     "max_tokens": 5,
-    "max_completion_tokens": 5,
     "parallel_tool_calls": True,
     "metadata": {"a": "b"},
     "modalities": ["text"],
@@ -70,7 +68,13 @@ CHAT = {
     "tool_choice": "none",
 }
 NAMED = {"type": "function", "function": {"name": "f"}}
-CALLING = {**CHAT, "tools": [{"type": "function", "function": FUNCTION}], "tool_choice": NAMED}
+CALLING = {
+    **{name: value for name, value in CHAT.items() if name != "max_tokens"},
+    "max_completion_tokens": 5,
+    "tool_choice": NAMED,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
 SCHEMA_FORMAT = {
     "type": "json_schema",
     "json_schema": {"name": "n", "strict": False, "schema": SCHEMA},
@@ -134,7 +138,7 @@ ARM = (
 )
 ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/openai/v1/chat/completions", {**CHAT, "response_format": SCHEMA_FORMAT}),
-    ("POST", "/models/chat/completions", {**CALLING, "stream": True}),
+    ("POST", "/models/chat/completions", CALLING),
     ("POST", "/openai/v1/responses", RESPONSE),
     ("POST", "/openai/responses", {**RESPONSE, "stream": True}),
     ("POST", "/openai/v1/embeddings", VECTORS),
