@@ -29,7 +29,8 @@ FLOORS = {
         redaction toml_tables reasoning structured_output answer_details
         json_text error_bodies error_responses decoding chunks sse surfaces arguments
         deployments endpoints proxies account_search deployment_lists secret_names retries deadline
-        message_parts messages request_options json_body model_catalog model_profiles stream_reader
+        message_parts messages request_options option_signatures json_body model_catalog
+        model_profiles stream_reader
         choice_parts streaming wires
         observation embeddings embedding_requests vector_bodies
         local_addresses client_config credentials endpoint_knowledge

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import Any, Unpack, get_overloads, get_type_hints
+from typing import Any
 
 import pytest
 
-from azinfer.core import AsyncInferenceClient, InferenceClient, request_options
+from azinfer.core import AsyncInferenceClient, InferenceClient, option_signatures, request_options
 
-CALLS: dict[str, Any] = {
-    "complete": request_options.ChatCall,
-    "stream": request_options.ChatCall,
-    "embed": request_options.EmbeddingCall,
-}
+SIGNATURES = [
+    (option_signatures.chat_call, request_options.ChatCall),
+    (option_signatures.embedding_call, request_options.EmbeddingCall),
+]
+
+
+@pytest.mark.parametrize(("signature", "options"), SIGNATURES)
+def test_editors_complete_every_documented_option(signature: Any, options: type) -> None:
+    parameters = inspect.signature(signature).parameters.values()
+    named = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+    documented = {name: hint.__forward_arg__ for name, hint in options.__annotations__.items()}
+    assert {each.name: each.annotation for each in named} == documented
+    assert {each.default for each in named} == {None}
+    assert [each.name for each in parameters if each.kind is each.VAR_KEYWORD] == ["options"]
 
 
 @pytest.mark.parametrize("client", [InferenceClient, AsyncInferenceClient])
-@pytest.mark.parametrize("name", CALLS)
-def test_editors_see_the_options_first_and_then_any_other(client: type, name: str) -> None:
-    first, second = get_overloads(getattr(client, name))
-    assert get_type_hints(first)["options"] == Unpack[CALLS[name]]
-    assert second.__annotations__["options"] == "Any"
-    named = set(second.__annotations__) - {"options", "return", "messages", "input"}
-    assert named <= CALLS[name].__annotations__.keys()
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("complete", option_signatures.chat_call),
+        ("stream", option_signatures.chat_call),
+        ("embed", option_signatures.embedding_call),
+    ],
+)
+def test_operations_take_what_type_checkers_read(client: type, name: str, signature: Any) -> None:
+    promised = inspect.signature(signature).parameters
+    operation = inspect.signature(getattr(client, name)).parameters
+    first = list(promised)[1]
+    assert list(operation)[:2] == ["self", first]
+    assert operation["options"].kind is inspect.Parameter.VAR_KEYWORD
+    for each in [first, *(set(operation) & set(promised) - {"self", "options"})]:
+        assert operation[each].default == promised[each].default
+    assert set(operation) <= set(promised)
+    assert "Return the " in getattr(client, name).__doc__
 
 
 @pytest.mark.parametrize("name", ["ChatOptions", "ChatCall", "EmbeddingOptions", "EmbeddingCall"])

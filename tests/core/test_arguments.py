@@ -287,7 +287,7 @@ def test_a_wrong_argument_of_a_configuration_is_named(
 def test_a_route_names_a_model_that_is_no_text() -> None:
     config = {"endpoints": {"main": {"url": URL, "credential": "env:A"}}}
     client = InferenceClient.from_config(config, environ={"A": "a-key"})
-    assert "model=3 has the type int" in refusal_of(lambda: client.complete(HI, model=3))  # type: ignore[call-overload]
+    assert "model=3 has the type int" in refusal_of(lambda: client.complete(HI, model=3))  # type: ignore[arg-type]
     assert "model=3 has the type int" in refusal_of(
         lambda: InferenceClient(URL, "a-key").explain(model=3)  # type: ignore[arg-type]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, assert_type
 
 from azinfer.core import (
@@ -45,6 +46,11 @@ def use_the_sync_client(client: InferenceClient) -> None:
         for chunk in chunks:
             assert_type(chunk, ChatCompletionChunk)
     assert_type(client.embed(["a"], dimensions=256, kind="query"), Embeddings)
+    assert_type(client.embed(input="a", output_dimension=256), Embeddings)
+    # Options of a file or of another program are checked by the client, when it is called.
+    untyped: dict[str, Any] = {"temperature": 0.2}
+    assert_type(client.complete(messages=messages, **untyped), ChatCompletion)
+    assert_type(InferenceClient.complete(client, messages, seed=1), ChatCompletion)
     assert_type(client.deployments(), Deployments)
     assert_type(client.with_options(timeout=5), InferenceClient)
 
@@ -60,13 +66,39 @@ async def use_the_async_client(client: AsyncInferenceClient) -> None:
     assert_type(await client.embed("a", model="embed"), Embeddings)
 
 
-# `temperature="hot"` is accepted: it fits the overload for options that azinfer does not name. One
-# TypedDict with `extra_items=Any` (PEP 728) refuses it in pyright, but mypy 2.4 does not know that.
+class CountingClient(InferenceClient):
+    """A client of a program, which overrides an operation and passes all options on."""
+
+    calls = 0
+
+    def complete(self, messages: Sequence[ChatMessage], **options: Any) -> ChatCompletion:
+        """Count the call."""
+        self.calls += 1
+        return super().complete(messages, **options)
+
+
 def refuse_wrong_types(client: InferenceClient) -> None:
     """Errors for both checkers: each ignored line must be one."""
-    client.complete("Hello")  # type: ignore[arg-type, call-overload, unused-ignore]
-    client.complete([UserMessage("Hello")], model=3)  # type: ignore[call-overload, unused-ignore]
-    client.embed(3)  # type: ignore[arg-type, call-overload, unused-ignore]
+    messages = [UserMessage("Hello")]
+    client.complete("Hello")  # type: ignore[arg-type]
+    client.complete(messages, model=3)  # type: ignore[arg-type]
+    client.complete(messages, temperature="hot")  # type: ignore[arg-type]
+    client.complete(messages, max_tokens=1.5, unknown=1)  # type: ignore[arg-type]
+    client.complete(messages, tools="search")  # type: ignore[arg-type]
+    client.complete(messages, response_format=3)  # type: ignore[arg-type]
+    client.complete(messages, wire="text")  # type: ignore[arg-type]
+    client.stream(messages, seed="1")  # type: ignore[arg-type]
+    client.embed(3)  # type: ignore[arg-type]
+    client.embed("a", dimensions="256")  # type: ignore[arg-type]
+    client.embed("a", kind="image")  # type: ignore[arg-type]
+
+
+async def refuse_wrong_types_of_async_code(client: AsyncInferenceClient) -> None:
+    """The same, awaited."""
+    messages = [UserMessage("Hello")]
+    await client.complete(messages, temperature="hot")  # type: ignore[arg-type]
+    client.stream(messages, stop=3)  # type: ignore[arg-type]
+    await client.embed("a", dimensions="256")  # type: ignore[arg-type]
 
 
 def use_the_rest(error: InferenceError) -> None:

@@ -11,7 +11,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from azinfer.core import lazy
 from azinfer.core.attempts import CallAttempts
@@ -24,6 +24,7 @@ from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import AsyncTransport, Request
 from azinfer.core.observation import new_whole
 from azinfer.core.operations import CallOptions, Kind, Operations, T
+from azinfer.core.option_signatures import chat_call, embedding_call, parameters_of
 from azinfer.core.retries import Timeout
 
 if TYPE_CHECKING:
@@ -37,23 +38,7 @@ class AsyncOperations(Operations):
 
     _transport: AsyncTransport
 
-    @overload
-    async def complete(
-        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
-    ) -> ChatCompletion: ...
-
-    @overload
-    async def complete(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        model: str | None = None,
-        model_id: str | None = None,
-        timeout: float | Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> ChatCompletion: ...
-
+    @parameters_of(chat_call)
     async def complete(
         self,
         messages: Sequence[ChatMessage],
@@ -71,23 +56,7 @@ class AsyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         return await self._run(self._chat(messages, call_options, stream=False))
 
-    @overload
-    def stream(
-        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
-    ) -> lazy.AsyncChatStream: ...
-
-    @overload
-    def stream(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        model: str | None = None,
-        model_id: str | None = None,
-        timeout: float | Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> lazy.AsyncChatStream: ...
-
+    @parameters_of(chat_call)
     def stream(
         self,
         messages: Sequence[ChatMessage],
@@ -108,24 +77,7 @@ class AsyncOperations(Operations):
 
         return AsyncChatStream(lambda: self._run_hedged(self._open_stream, attempts))
 
-    @overload
-    async def embed(
-        self, input: str | Sequence[str], **options: Unpack[lazy.EmbeddingCall]
-    ) -> lazy.Embeddings: ...
-
-    @overload
-    async def embed(
-        self,
-        input: str | Sequence[str],
-        *,
-        model: str | None = None,
-        model_id: str | None = None,
-        kind: Kind | None = None,
-        timeout: float | Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> lazy.Embeddings: ...
-
+    @parameters_of(embedding_call)
     async def embed(
         self,
         input: str | Sequence[str],

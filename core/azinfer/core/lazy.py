@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from azinfer.core.files import AsyncFiles as AsyncFiles
     from azinfer.core.files import Files as Files
     from azinfer.core.operations import Operations as Operations
-    from azinfer.core.request_options import ChatCall as ChatCall
-    from azinfer.core.request_options import EmbeddingCall as EmbeddingCall
     from azinfer.core.rerank import Reranking as Reranking
     from azinfer.core.routes.route import Route as Route
     from azinfer.core.routing import Attempt as Attempt
@@ -46,8 +44,6 @@ else:
         "AsyncFiles": "files",
         "Files": "files",
         "Operations": "operations",
-        "ChatCall": "request_options",
-        "EmbeddingCall": "request_options",
         "Reranking": "rerank",
         "Route": "routes.route",
         "Attempt": "routing",

@@ -7,7 +7,7 @@ in `operations.py`, `calls.py` and `attempts.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar
 
 from azinfer.core import lazy
 from azinfer.core.attempts import CallAttempts
@@ -19,6 +19,7 @@ from azinfer.core.messages import ChatMessage, Image, ImageInput, image_inputs
 from azinfer.core.network import Request, Transport
 from azinfer.core.observation import new_whole
 from azinfer.core.operations import CallOptions, Kind, Operations, T
+from azinfer.core.option_signatures import chat_call, embedding_call, parameters_of
 from azinfer.core.retries import Timeout
 
 U = TypeVar("U")
@@ -29,23 +30,7 @@ class SyncOperations(Operations):
 
     _transport: Transport
 
-    @overload
-    def complete(
-        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
-    ) -> ChatCompletion: ...
-
-    @overload
-    def complete(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        model: str | None = None,
-        model_id: str | None = None,
-        timeout: float | Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> ChatCompletion: ...
-
+    @parameters_of(chat_call)
     def complete(
         self,
         messages: Sequence[ChatMessage],
@@ -84,23 +69,7 @@ class SyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         return self._run(self._chat(messages, call_options, stream=False))
 
-    @overload
-    def stream(
-        self, messages: Sequence[ChatMessage], **options: Unpack[lazy.ChatCall]
-    ) -> lazy.ChatStream: ...
-
-    @overload
-    def stream(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        model: str | None = None,
-        model_id: str | None = None,
-        timeout: float | Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> lazy.ChatStream: ...
-
+    @parameters_of(chat_call)
     def stream(
         self,
         messages: Sequence[ChatMessage],
@@ -119,24 +88,7 @@ class SyncOperations(Operations):
         call_options = CallOptions(model, model_id, timeout, headers, options)
         return self._run_hedged(self._open_stream, self._chat(messages, call_options, stream=True))
 
-    @overload
-    def embed(
-        self, input: str | Sequence[str], **options: Unpack[lazy.EmbeddingCall]
-    ) -> lazy.Embeddings: ...
-
-    @overload
-    def embed(
-        self,
-        input: str | Sequence[str],
-        *,
-        model: str | None = None,
-        model_id: str | None = None,
-        kind: Kind | None = None,
-        timeout: float | Timeout | None = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> lazy.Embeddings: ...
-
+    @parameters_of(embedding_call)
     def embed(
         self,
         input: str | Sequence[str],
