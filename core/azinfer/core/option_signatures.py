@@ -75,8 +75,7 @@ def chat_call(  # noqa: D103 - editors show the docstring of the operation
     wire: Literal["chat", "responses", "messages"] | None = None,
     send_reasoning: bool | None = None,
     **options: Any,
-) -> Any:
-    ...
+) -> Any: ...
 
 
 def embedding_call(  # noqa: D103 - editors show the docstring of the operation
@@ -93,5 +92,4 @@ def embedding_call(  # noqa: D103 - editors show the docstring of the operation
     input_type: str | None = None,
     user: str | None = None,
     **options: Any,
-) -> Any:
-    ...
+) -> Any: ...

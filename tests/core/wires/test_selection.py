@@ -357,7 +357,7 @@ def test_an_endpoint_without_other_wires_keeps_to_chat(server: RawServer) -> Non
     with pytest.raises(ConfigurationError, match="responses does not exist on the serverless"):
         client.complete(ASK, wire="responses")
     with pytest.raises(ConfigurationError, match=r"wire='telex' is unknown; choose from chat"):
-        client.complete(ASK, wire="telex")
+        client.complete(ASK, wire="telex")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
