@@ -163,9 +163,10 @@ CHAT = AZURE + "r = client.chat.completions.create(model='m')\n"
 @pytest.mark.parametrize(
     ("code", "new"),
     [
-        ("r.choices[0].message.model_dump()", "r.choices[0].message.raw"),
-        ("r.usage.to_dict()", "r.usage.raw"),
-        ("r.as_dict()", "x = r.raw"),
+        ("r.choices[0].message.model_dump()", "x = dict(r.choices[0].message.raw)"),
+        ("[r.usage.to_dict()]", "x = [dict(r.usage.raw)]"),
+        ("r.as_dict()['id']", "x = r.raw['id']"),
+        ("print(r.as_dict())", "x = print(r.raw)"),
         ("[c.model_dump() for c in r.choices[0].message.tool_calls or []]", "c.to_wire() for c"),
     ],
 )
@@ -194,6 +195,40 @@ def test_a_method_of_a_parsed_answer_is_not_reported() -> None:
     program = CHAT + "x = r.choices[0].message.parsed.model_dump()\n"
     assert "x = r.parsed.model_dump()" in after(program)
     assert problems(program) == []
+
+
+@pytest.mark.parametrize("use", ["other.Client(**settings)", "show(**settings)", "print(settings)"])
+def test_a_dictionary_that_others_use_keeps_its_names(use: str) -> None:
+    program = "import other\nfrom openai import AzureOpenAI\n"
+    program += "settings = {'azure_endpoint': 'https://x', 'api_key': 'k'}\n"
+    program += f"client = AzureOpenAI(**settings)\n{use}\n"
+    assert "{'azure_endpoint': 'https://x', 'api_key': 'k'}" in after(program)
+    assert "**settings is used elsewhere too" in problems(program)[0][1]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "def setup(key):\n    litellm.api_key = key\n",
+        "def setup():\n    key = read()\n    litellm.api_key = key\n",
+        "key = 'a'\nlitellm.api_key = key\nkey = 'b'\n",
+        "key = 'a'\ndef setup(key=None):\n    litellm.api_key = key\n",
+    ],
+)
+def test_a_setting_of_litellm_that_only_one_place_knows_stays(setting: str) -> None:
+    call = "litellm.completion(model='azure/chat', messages=[])\n"
+    program = f"import litellm\n{setting}x = {call}"
+    assert "litellm.api_key = key" in after(program)
+    assert "litellm.api_key" in problems(program)[0][1]
+
+
+def test_an_import_that_the_program_did_not_use_is_noted() -> None:
+    program = "from openai import AzureOpenAI, BadRequestError\nclient = AzureOpenAI()\n"
+    result = migrate_source(program)
+    assert "BadRequestError" not in result.after
+    assert [each.text for each in result.notes] == [
+        "BadRequestError is not used here; files that import it from here lose it"
+    ]
 
 
 def test_settings_of_litellm_stay_while_other_calls_need_them() -> None:

@@ -61,7 +61,7 @@ class BaseClient(CheckedNames):
         self.model = model or self.endpoint.deployment
         self.model_id = model_id
         self.timeout = Timeout.of(timeout)
-        self.max_retries = MAX_RETRIES if max_retries is None else int(max_retries)
+        self.max_retries = int(max_retries)
         self.wire = wire
         if self.endpoint.url.startswith("http:") and not (
             allow_http or is_loopback(self.endpoint.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import libcst as cst
@@ -56,6 +57,7 @@ def names_of(context: Context, call: cst.Call) -> set[str]:
 
 def plan_renames(context: Context) -> None:
     """Find the dictionaries that are arguments of constructors, and the new names in them."""
+    plans = []
     for call in context.kinds.calls:
         origin = context.kinds.class_origin(call.func)
         if not origin or not context.kinds.is_for_azure(call, origin):
@@ -64,19 +66,35 @@ def plan_renames(context: Context) -> None:
         has_deployment = any(name in DEPLOYMENT for name in names_of(context, call))
         for arg in call.args:
             if arg.star == "**" and not rule.any_argument:
-                _plan(context, rule, arg, has_deployment)
+                plans.append((rule, arg, has_deployment))
+    uses = Counter(_place(context, arg.value) for _, arg, _ in plans)
+    for rule, arg, has_deployment in plans:
+        _plan(context, rule, arg, has_deployment, uses[_place(context, arg.value)])
 
 
-def _plan(context: Context, rule: ClassRule, arg: cst.Arg, has_deployment: bool) -> None:
-    code = context.program.code(arg.value)
-    function = _function_with(context, arg.value)
+def _place(context: Context, value: cst.BaseExpression) -> tuple[cst.FunctionDef | None, str]:
+    """Return the name of a dictionary, and the function if it is a parameter there."""
+    return _function_with(context, value), context.program.code(value)
+
+
+def _plan(context: Context, rule: ClassRule, arg: cst.Arg, has_deployment: bool, uses: int) -> None:
+    """Plan the new names in one dictionary.
+
+    Args:
+        context: The program.
+        rule: The class whose constructor gets it.
+        arg: The argument `**name`.
+        has_deployment: Whether the call names the deployment in an argument of its own.
+        uses: How many constructors that are rewritten get it.
+    """
+    function, code = _place(context, arg.value)
     if function is not None:
         entries = list(_passed(context, function))
-        is_shared = _has_other_uses(context.program.code(function), code, 0)
+        is_shared = _has_other_uses(context.program.code(function), code, uses)
     else:
         entries = list(items_of(context.kinds.assigned_value(arg.value)))
         has_name = bool(entries) and bool(dotted_name(arg.value))
-        is_shared = has_name and _has_other_uses(context.program.module.code, code, 1)
+        is_shared = has_name and _has_other_uses(context.program.module.code, code, uses + 1)
     if not entries and not is_shared:
         context.note(arg, f"the names in **{code} must be arguments of {rule.name}")
         return
@@ -109,16 +127,17 @@ def _passed(context: Context, function: cst.FunctionDef) -> Iterator[tuple[str, 
                 yield arg.keyword.value, arg
 
 
-def _has_other_uses(code: str, name: str, assignments: int) -> bool:
-    """Return whether a dictionary is used as anything but `**name`.
+def _has_other_uses(code: str, name: str, known: int) -> bool:
+    """Return whether a dictionary is used elsewhere, too, where the old names must stay.
 
     Args:
         code: The program or the function.
         name: The dictionary's name.
-        assignments: How often the code assigns it.
+        known: How often it is assigned, or passed to constructors that are rewritten.
     """
-    spread = len(re.findall(rf"\*\*{re.escape(name)}\b", code))
-    return len(re.findall(rf"(?<![\w.]){re.escape(name)}\b", code)) > spread + assignments
+    # The `**name` among the parameters of a function is its definition.
+    defined = len(re.findall(rf"def \w+\([^)]*\*\*{re.escape(name)}\b", code))
+    return len(re.findall(rf"(?<![\w.]){re.escape(name)}\b", code)) > known + defined
 
 
 def rename_items(context: Context, original: cst.Dict, updated: cst.Dict) -> cst.Dict:

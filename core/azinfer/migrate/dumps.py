@@ -6,6 +6,7 @@ import libcst as cst
 
 from azinfer.migrate.context import Context
 from azinfer.migrate.kind_tables import Kind
+from azinfer.migrate.program import dotted_name
 
 _DICTIONARIES = (("model_dump",), ("to_dict",), ("as_dict",))
 _METHODS = (
@@ -20,7 +21,7 @@ _KINDS = (*_WITH_RAW, "choice", "call", "chunk", "chunk-choice", "delta", "item"
 def dump_answer(
     context: Context, original: cst.Call, updated: cst.Call
 ) -> cst.BaseExpression | None:
-    """Return `answer.raw` for `answer.model_dump()`; report what has no equal."""
+    """Return `dict(answer.raw)` for `answer.model_dump()`; report what has no equal."""
     kind = context.kinds.of(original.func)
     if (
         kind is None
@@ -32,11 +33,24 @@ def dump_answer(
     answer = updated.func.value
     if kind.path in _DICTIONARIES and not original.args:
         if kind.name in _WITH_RAW:
-            return cst.Attribute(answer, cst.Name("raw"))
+            return _copy_unless_read(context, original, cst.Attribute(answer, cst.Name("raw")))
         if kind.name == "call":
             return updated.with_changes(func=cst.Attribute(answer, cst.Name("to_wire")))
     _report(context, original, kind)
     return None
+
+
+def _copy_unless_read(
+    context: Context, original: cst.Call, raw: cst.Attribute
+) -> cst.BaseExpression:
+    """Return what is only read as it is, else a copy: the program may change a dump of its own."""
+    parent = context.program.parent(original)
+    if isinstance(parent, cst.Subscript) and parent.value is original:
+        return raw
+    call = context.program.parent(parent) if isinstance(parent, cst.Arg) else None
+    if isinstance(call, cst.Call) and dotted_name(call.func) in ("print", "json.dumps", "repr"):
+        return raw
+    return cst.Call(cst.Name("dict"), [cst.Arg(raw)])
 
 
 def report_reference(context: Context, node: cst.Attribute, kind: Kind) -> None:

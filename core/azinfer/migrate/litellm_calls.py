@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import libcst as cst
@@ -138,11 +139,28 @@ def settings_of(context: Context) -> dict[str, cst.BaseExpression]:
 
 
 def _can_be_repeated(context: Context, value: cst.BaseExpression) -> bool:
-    """Return whether a value can stand in each call: a text, a name, or the environment."""
+    """Return whether a value can stand in each call: a text, the environment, or a constant."""
     code = context.program.code(value)
-    return isinstance(value, cst.Name | cst.SimpleString) or code.startswith(
+    if isinstance(value, cst.Name):
+        return _is_constant(context, value)
+    return isinstance(value, cst.SimpleString) or code.startswith(
         ("os.environ", "os.getenv", "environ[", "getenv(")
     )
+
+
+def _is_constant(context: Context, name: cst.Name) -> bool:
+    """Return whether a name is assigned once, and at the top of the program.
+
+    One of a function is unknown in others, and one that changes may have another value there.
+    """
+    assignment = rf"{re.escape(name.value)}\s*(?::[^=\n]*)?=(?!=)"
+    code, function = context.program.module.code, context.program.function_of(name)
+    if isinstance(function, cst.FunctionDef):
+        parameters = context.program.code(function.params)
+        if re.search(rf"\b{re.escape(name.value)}\b", parameters):
+            return False
+    is_single = len(re.findall(rf"(?<![\w.]){assignment}", code)) == 1
+    return is_single and re.search(rf"(?m)^{assignment}", code) is not None
 
 
 def _model(

@@ -16,7 +16,7 @@ from azinfer.migrate.program import Program, dotted_name
 from azinfer.migrate.quotes import with_other_quotes
 from azinfer.migrate.report import Migration
 from azinfer.migrate.rules import AZURE_ERRORS, CLASSES, NAMES, ROOTS, TEXTS
-from azinfer.migrate.unused_imports import without_unused
+from azinfer.migrate.unused_imports import unused_imports, without_unused
 
 _KEY = "azure.core.credentials.AzureKeyCredential"
 _STREAMS = ("openai.Stream", "openai.AsyncStream")
@@ -72,6 +72,9 @@ def migrate_source(text: str) -> Migration:
     module = with_further(module, context.further)
     if context.handled and not context.foreign:
         module = without_unused(module, _is_retired)
+        for alias in unused_imports(program.module, _is_retired):
+            name = dotted_name(alias.name)
+            context.note(alias, f"{name} is not used here; files that import it from here lose it")
     report_mocks(context)
     add_notes(context, references.names)
     problems, notes = sorted(context.problems), sorted(context.notes)

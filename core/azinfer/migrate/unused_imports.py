@@ -22,6 +22,39 @@ def without_unused(module: cst.Module, is_old: Callable[[str], bool]) -> cst.Mod
     return cst.ensure_type(module.visit(_Remover(words.words, is_old)), cst.Module)
 
 
+def unused_imports(module: cst.Module, is_old: Callable[[str], bool]) -> list[cst.ImportAlias]:
+    """Return the imports of old names that a program does not use; others may import them from it.
+
+    Args:
+        module: The program.
+        is_old: Returns whether a dotted name belongs to an old package.
+    """
+    words = _Words()
+    module.visit(words)
+    finder = _Finder(words.words, is_old)
+    module.visit(finder)
+    return finder.aliases
+
+
+class _Finder(cst.CSTVisitor):
+    """Finds `from old import name` of names that are not used."""
+
+    def __init__(self, words: set[str], is_old: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._words, self._is_old = words, is_old
+        self.aliases: list[cst.ImportAlias] = []
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> None:
+        if isinstance(node.names, cst.ImportStar) or node.module is None or node.relative:
+            return
+        module = dotted_name(node.module) + "."
+        for alias in node.names:
+            name = dotted_name(alias.name)
+            local = name if alias.asname is None else dotted_name(alias.asname.name)
+            if local not in self._words and self._is_old(short_name(module + name)):
+                self.aliases.append(alias)
+
+
 class _Words(cst.CSTVisitor):
     """Every word that may be a use of an imported name, in code, texts and type comments."""
 
