@@ -107,7 +107,9 @@ CLASSIC = {"data": [{"id": "Mistral-Large", "model": "mistral-large-2411"}, {"id
 def test_the_nearest_names_are_suggested(ask: Ask, server: RawServer) -> None:
     server.will(reply(CLASSIC), reply(failure("DeploymentNotFound", "does not exist"), 404))
     driver = ask()
-    driver.deployments()
+    known = driver.deployments()
+    with pytest.raises(TypeError, match="are found by their names, not by 0"):
+        known[0]  # type: ignore[index]
     with pytest.raises(DeploymentNotFoundError) as caught:
         driver.complete(model="mistral-larg")
     assert caught.value.suggestions == ("Mistral-Large",)

@@ -373,6 +373,7 @@ def test_a_project_is_kept_beside_the_resource() -> None:
 @pytest.mark.parametrize(
     ("url", "loopback"),
     [
+        ("http://[::1", False),
         ("http://127.0.0.1:1", True),
         ("http://[::1]", True),
         ("http://localhost", True),

@@ -235,6 +235,19 @@ def test_calls_in_many_threads_all_get_their_turn(fleet: Fleet) -> None:
         assert {state.in_flight for state in traffic.states().values()} == {0}
 
 
+def test_a_call_that_began_before_a_fork_ends_without_a_trace(clock: TestClock) -> None:
+    client = new_client(clock)
+    running = new_attempts(client, "first")
+    assert running.ready() == 0
+    clock.sleep(1)
+    client._router._traffic.renew_locks()  # what a forked child does
+    child_call = new_attempts(client, "first")
+    assert child_call.ready() == 0
+    running.close()
+    assert new_attempts(client, "first").ready() > 0
+    child_call.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX systems fork")
 def test_a_forked_child_counts_no_call_of_its_parent(clock: TestClock) -> None:
     client = new_client(clock)
