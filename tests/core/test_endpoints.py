@@ -424,3 +424,12 @@ def test_a_path_that_nobody_documents_is_an_error_that_names_a_way(url: str) -> 
     endpoint = Endpoint.parse(url, "serverless")
     expected = url.removesuffix("/chat/completions") + "/chat/completions"
     assert endpoint.operation_url("chat/completions", "m").partition("?")[0] == expected
+
+
+@pytest.mark.parametrize(
+    "key", ["Jsm8q5K22fmygXuw_o3dxjOnuvN0c00w", "a1B2" * 21, "eyJhbGciOi.eyJhdWQi.x_y"]
+)
+def test_a_key_in_place_of_the_endpoint_is_not_shown(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="looks like a key, and is not shown") as caught:
+        Endpoint.parse(key)
+    assert key.casefold() not in str(caught.value).casefold()

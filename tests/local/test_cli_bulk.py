@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from azinfer.core.bulk import BulkProgress
 from azinfer.core.bulk.checkpoint import Checkpoint
 from azinfer.local import Fault, Latency, LocalDeployment, LocalEndpoint, SyntheticEngine
 from azinfer.local.cli.app import app
+from azinfer.local.cli.bulk import run as bulk_run
 from azinfer.local.cli.bulk.progress import Bar
 from azinfer.local.cli.error_messages import describe
 from raw_server import RawServer, failure, reply, vectors
@@ -299,6 +301,50 @@ def test_a_kept_checkpoint_continues_a_longer_input(
     assert os.listdir(tmp_path) == ["out.npy"]
 
 
+def test_the_advice_to_continue_comes_after_the_end_of_the_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the bar clears the lines of a terminal that were printed while it was there."""
+    events: list[str] = []
+
+    class Silent:
+        is_visible, show = False, None
+
+        def __init__(self, what: str) -> None: ...
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            events.append("the bar ends")
+
+    class Results(Silent):
+        progress = SimpleNamespace(done=1)
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def __iter__(self) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk_run, "Bar", Silent)
+    monkeypatch.setattr(bulk_run, "say", events.append)
+    (tmp_path / "in.txt").write_text("a")
+    command: Any = SimpleNamespace(
+        kind="embed",
+        what="texts",
+        job=SimpleNamespace(work={}),
+        begin=lambda *_, **__: Results(""),
+    )
+    client: Any = None
+    source: Any = SimpleNamespace(files=[str(tmp_path / "in.txt")])
+    monkeypatch.setattr(bulk_run, "open_input", lambda _: source)
+    settings = bulk_run.Settings(source=source, output=tmp_path / "out.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        bulk_run.run(client, "m", command, settings)
+    assert events[0] == "the bar ends"
+    assert "--resume continues" in events[1]
+
+
 @pytest.mark.parametrize("wrong", [["-i", "other.txt"], ["-i", "in.txt", "--format", "jsonl"]])
 def test_a_resumed_run_that_fails_keeps_the_earlier_results(
     server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[str]
@@ -324,7 +370,7 @@ def test_a_second_run_leaves_the_files_of_a_running_one_alone(
     endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     monkeypatch.setattr("azinfer.core.bulk.checkpoint._PATIENCE", 0.0)
-    monkeypatch.setattr("azinfer.local.cli.bulk.run._PATIENCE", 0.0)
+    monkeypatch.setattr("azinfer.local.cli.bulk.checkpoints._PATIENCE", 0.0)
     part, checkpoint = tmp_path / "out.jsonl.part", tmp_path / "out.jsonl.checkpoint"
     part.write_text("records of the first run")
     running = Checkpoint(checkpoint, {})

@@ -53,6 +53,8 @@ _MODEL_DATES = frozenset(
         *("2024-12-17", "2025-01-31", "2025-02-27", "2025-04-14", "2025-04-16", "2025-08-07"),
     }
 )
+# Longer than the name of a host without a domain; or a token of Entra ID.
+_KEY = r"[^./:]{32,}|eyJ[^/:]+"
 _EXAMPLES = (
     "https://<resource>.services.ai.azure.com, …/models, …/openai/v1, "
     "https://<resource>.openai.azure.com/openai/deployments/<name>"
@@ -241,6 +243,12 @@ def is_loopback(url: str) -> bool:
 def _split(url: str) -> tuple[str, str, str, list[tuple[str, str]]]:
     text = url.strip().strip("\"'")
     shown = re.sub(r"//.*@", "//", text.partition("?")[0])[:200]
+    if re.fullmatch(_KEY, text):
+        raise ConfigurationError(
+            "the endpoint looks like a key, and is not shown: pass the URL first, then the key "
+            "(or by name, endpoint= and credential=)",
+            param="endpoint",
+        )
     if "://" not in text:
         text = f"{'http' if is_loopback(f'//{text}') else 'https'}://{text}"
     try:

@@ -143,16 +143,22 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
         return True
     checkpoint = _prepare_checkpoint(settings)
     items = _Items(command, source, Fingerprint(command.job.work))
-    with Bar(command.what) as bar:
-        # This locks the checkpoint, so it comes before the output of a run that may be going on.
-        results = command.begin(
-            items,
-            concurrency=settings.concurrency,
-            checkpoint=checkpoint,
-            on_progress=bar.show,
-            total=_count(source) if bar.is_visible else None,
-        )
-        failures = _write_all(results, items, settings, checkpoint)
+    results: BulkResults[Any, Any] | None = None
+    try:
+        with Bar(command.what) as bar:
+            # This locks the checkpoint, so it comes before the output of a run that may go on.
+            results = command.begin(
+                items,
+                concurrency=settings.concurrency,
+                checkpoint=checkpoint,
+                on_progress=bar.show,
+                total=_count(source) if bar.is_visible else None,
+            )
+            failures = _write_all(results, items, settings)
+    except BaseException:  # here, as the end of the bar clears what is printed before
+        if checkpoint is not None and results is not None:
+            _keep_or_delete(checkpoint, settings.resume or bool(results.progress.done))
+        raise
     if checkpoint is not None and settings.output is not None and not failures:
         write_receipt(settings.output, items.fingerprint)
         if not settings.keep_checkpoint:
@@ -180,23 +186,23 @@ class _Items:
 
 
 def _write_all(
-    results: BulkResults[Any, Any], items: _Items, settings: Settings, checkpoint: Path | None
+    results: BulkResults[Any, Any], items: _Items, settings: Settings
 ) -> list[tuple[int, InferenceError]]:
     """Write every result; return the positions and errors of those without a value."""
-    try:
-        with results:
-            output = open_output(settings.output, items.command.kind)
-            try:
-                return _write_each(results, items, output)
-            except BaseException:
-                output.abandon()
-                raise
-    except BaseException:
-        if checkpoint is not None and (settings.resume or results.progress.done):
-            say(f"the finished part is in {checkpoint}; --resume continues")
-        elif checkpoint is not None:  # this run created it, and it is empty
-            delete(checkpoint)
-        raise
+    with results:
+        output = open_output(settings.output, items.command.kind)
+        try:
+            return _write_each(results, items, output)
+        except BaseException:
+            output.abandon()
+            raise
+
+
+def _keep_or_delete(checkpoint: Path, has_results: bool) -> None:
+    if has_results:
+        say(f"the finished part is in {checkpoint}; --resume continues")
+    else:  # this run created it, and it is empty
+        delete(checkpoint)
 
 
 def _write_each(
