@@ -170,6 +170,19 @@ def test_requests_have_messages_and_options_of_their_own(ask: Ask, server: RawSe
     assert any(5 in (each.get("max_tokens"), each.get("max_completion_tokens")) for each in sent)
 
 
+def test_a_request_that_cannot_be_read_is_an_error_of_its_own(ask: Ask, server: RawServer) -> None:
+    class Unread(list[UserMessage]):
+        def __iter__(self) -> Iterator[UserMessage]:
+            raise ValueError("the file is closed")
+
+    server.choose = echo_chat
+    requests = [[UserMessage("a")], Unread([UserMessage("b")]), [UserMessage("c")]]
+    results = results_of(ask(), "complete_many", requests)
+    assert texts_of([results[0], results[2]]) == ["a", "c"]
+    assert isinstance(results[1].error, ConfigurationError)
+    assert "the file is closed" in str(results[1].error)
+
+
 def test_refused_prompts_are_values(ask: Ask, server: RawServer) -> None:
     refusal = reply(failure("content_filter", "The prompt was filtered."), 400)
     server.choose = lambda request: refusal
