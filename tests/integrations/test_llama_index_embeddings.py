@@ -21,7 +21,7 @@ from PIL import Image
 
 from azinfer import core
 from azinfer.llama_index import AzInferEmbedding, AzInferImageEmbedding
-from azinfer.local import LocalEndpoint
+from azinfer.local import LocalDeployment, LocalEndpoint
 from client_driver import KEY, SURFACES
 from llama_index_calls import FACTS, call_method, payload_of
 from raw_server import (
@@ -63,6 +63,20 @@ def test_a_pipeline_splits_embeds_and_remembers(
     again = call_method(pipeline, kind, "run", documents=documents)
     assert [node.embedding for node in again] == [node.embedding for node in response]
     assert len(llama_endpoint.requests) == before
+
+
+def test_a_cache_tells_endpoints_of_the_environment_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, nodes = IngestionCache(), [TextNode(text="one", id_="1")]
+    deployments = [LocalDeployment("embed")]
+    with LocalEndpoint(deployments) as first, LocalEndpoint(deployments) as second:
+        for endpoint in (first, second, first):
+            monkeypatch.setenv("AZURE_AI_ENDPOINT", endpoint.url)
+            monkeypatch.setenv("AZURE_AI_API_KEY", endpoint.key)
+            embedding = AzInferEmbedding(model="embed")
+            IngestionPipeline(transformations=[embedding], cache=cache).run(nodes=nodes)
+            again = AzInferEmbedding.from_dict(embedding.to_dict())
+            assert again.core_client.endpoint == embedding.core_client.endpoint
+        assert [len(each.requests) for each in (first, second)] == [1, 1]
 
 
 def test_a_directory_is_read_and_indexed(embedding: AzInferEmbedding, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from azinfer.core import (
     AsyncInferenceClient,
+    Endpoint,
     InferenceClient,
     Timeout,
     adapter_client,
@@ -189,7 +190,9 @@ class DeploymentConnection(HiddenCredential, BaseComponent):
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """Return the fields from which the component can be created again, without secrets."""
         named = {"credential": self.credential} if _is_name(self.credential) else {}
-        return {**super().to_dict(**kwargs), **named}
+        # Caches compare components by their dicts, so the endpoint of the environment is in it.
+        found = {} if self.endpoint is not None else _address(self.core_client.endpoint)
+        return {**super().to_dict(**kwargs), **found, **named}
 
     @field_serializer("endpoint")
     def _shown_endpoint(self, endpoint: str | None) -> str | None:
@@ -221,6 +224,15 @@ class DeploymentConnection(HiddenCredential, BaseComponent):
             if isinstance(value, dict | list):
                 copied.__dict__[name] = copy.deepcopy(value, memo)
         return copied
+
+
+def _address(endpoint: Endpoint) -> dict[str, str | None]:
+    """Return the fields that lead to an endpoint, without secrets."""
+    return {
+        "endpoint": without_secrets(endpoint.url),
+        "surface": endpoint.surface.name,
+        "api_version": endpoint.api_version,
+    }
 
 
 def _is_name(credential: Any) -> bool:
