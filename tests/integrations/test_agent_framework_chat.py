@@ -169,14 +169,45 @@ async def test_instructions_come_first_and_once(
 async def test_several_choices_are_several_messages(
     server: RawServer, raw: AzInferChatClient
 ) -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+    messages: list[dict[str, Any]] = [{"content": text} for text in ("ab", "cd", "ef")]
+    messages[2]["tool_calls"] = [call]
     choices = [
-        {"index": at, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        for at, text in enumerate("ab")
+        {"index": at, "finish_reason": "stop", "message": {"role": "assistant", **message}}
+        for at, message in enumerate(messages)
     ]
-    server.will(reply(chat(choices=choices)))
-    options: Any = {"n": 2}
-    answer = await raw.get_response(MESSAGE, options=options)
-    assert [message.text for message in answer.messages] == ["a", "b"]
+    fragments = [
+        {"index": 0, "id": "t1", "function": {"name": "f", "arguments": '{"x"'}},
+        {"index": 0, "function": {"arguments": ": 1}"}},
+    ]
+    usage = {"id": "c1", "choices": [], "usage": USAGE}
+    parts = [
+        *(part("a"), part("c", index=1), part("e", index=2), part("b"), part("d", index=1)),
+        *(part("f", tool_calls=fragments[:1], index=2), part(tool_calls=fragments[1:], index=2)),
+        *(part(None, "stop", index) for index in range(3)),
+        usage,
+    ]
+    server.will(reply(chat(choices=choices, usage=USAGE)), sse(events(*parts)))
+    whole, streamed = await both(raw, options={"n": 3})
+    for answer in (whole, streamed):
+        assert [message.text for message in answer.messages] == ["ab", "cd", "ef"]
+        (function_call,) = [
+            each for each in answer.messages[2].contents if each.type == "function_call"
+        ]
+        assert (function_call.name, function_call.arguments) == ("f", '{"x": 1}')
+        assert (answer.usage_details or {})["total_token_count"] == 12
+        assert answer.finish_reason == "stop"
+
+
+async def test_the_first_of_several_choices_is_streamed_as_it_comes(
+    server: RawServer, raw: AzInferChatClient
+) -> None:
+    parts = [part("c", index=1), part("a"), part("d", index=1), part("b"), part(None, "stop")]
+    server.will(sse(events(*parts)))
+    updates, answer = await stream(raw, MESSAGE, options={"n": 2})
+    assert [each.text for each in updates] == ["a", "b", "cd"]
+    assert len({each.message_id for each in updates}) == 2
+    assert [message.text for message in answer.messages] == ["ab", "cd"]
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "model_context_exceeded"])

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar, override
 from azinfer.agent_framework.connection import Arguments, Connection
 from azinfer.agent_framework.errors import CHAT_ERRORS
 from azinfer.agent_framework.messages import to_messages, write_tools
-from azinfer.agent_framework.responses import Calls, from_chunk, from_completion, last_update
+from azinfer.agent_framework.responses import StreamedChoices, from_completion
 from azinfer.agent_framework.structured import to_response_format
 from azinfer.core import continuation, hidden
 
@@ -67,16 +67,17 @@ class _ChatClient(Connection, af.BaseChatClient[OptionsT]):
     async def _updates(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]
     ) -> AsyncIterator[af.ChatResponseUpdate]:
-        calls: Calls = {}
+        choices = StreamedChoices()
         with CHAT_ERRORS:
             wire, wanted = self._request(messages, options, kwargs)
             async with self.client.stream(wire, **wanted) as chunks:
                 async for chunk in chunks:
-                    if update := from_chunk(chunk, calls):
+                    if update := choices.from_chunk(chunk):
                         yield update
             answer = chunks.completion
             self._describe(answer)
-            yield last_update(answer, calls)
+            for update in choices.last_updates(answer):
+                yield update
 
     def _request(
         self, messages: Sequence[af.Message], options: Mapping[str, Any], kwargs: Mapping[str, Any]

@@ -32,48 +32,56 @@ def from_completion(answer: core.ChatCompletion, response_format: Any) -> ChatRe
     )
 
 
-def from_chunk(chunk: core.ChatCompletionChunk, calls: Calls) -> ChatResponseUpdate | None:
-    """Return the update of a chunk, or None if it adds no content.
+class StreamedChoices:
+    """Turns a stream's chunks into updates.
 
-    Usage, metadata and the finish reason come with the last update: see `last_update`.
-
-    Args:
-        chunk: The chunk.
-        calls: The ids of the stream's tool calls; new ones are added.
+    The framework adds each update to the newest message, so only the first choice is passed on as
+    it comes. Further choices (`n` above 1) follow at the end, each as a message of its own.
     """
-    contents = [content for each in chunk.choices for content in _delta_contents(each, calls)]
-    if not contents:
-        return None
-    name = chunk.id or None
-    return ChatResponseUpdate(
-        contents=contents, role="assistant", message_id=name, raw_representation=chunk
-    )
 
+    def __init__(self) -> None:
+        self._calls: Calls = {}
+        self._further: dict[int, list[Content]] = {}
 
-def last_update(answer: core.ChatCompletion, calls: Calls) -> ChatResponseUpdate:
-    """Return the update that ends a stream: usage, metadata and the finish reason.
+    def from_chunk(self, chunk: core.ChatCompletionChunk) -> ChatResponseUpdate | None:
+        """Return the update of a chunk, or None if it adds no content to the first choice.
 
-    Args:
-        answer: The whole answer.
-        calls: The ids of the stream's tool calls.
-    """
-    contents = [
-        Content.from_text("", merge_mode="append", annotations=notes)
-        for each in answer.choices
-        if (notes := _annotations(each.message))
-    ]
-    contents += [content for each in answer.choices for content in _late(each)]
-    for each in answer.choices:
-        for call in each.incomplete_tool_calls:
-            place = (each.index, each.message.tool_calls.index(call))
-            contents.append(_call(call, "", merge_mode="append", informational_only=True))
-            contents[-1].id = calls[place][0] if place in calls else None
-    if usage := from_usage(answer.usage):
-        contents.append(Content.from_usage(usage, merge_mode="replace"))
-    name = answer.id or None
-    return ChatResponseUpdate(
-        contents=contents, role="assistant", message_id=name, **_facts(answer)
-    )
+        Usage, metadata and the finish reason come with the last update: see `last_updates`.
+        """
+        contents: list[Content] = []
+        for each in chunk.choices:
+            added = _delta_contents(each, self._calls)
+            if each.index:
+                self._further.setdefault(each.index, []).extend(added)
+            else:
+                contents.extend(added)
+        if not contents:
+            return None
+        name = chunk.id or None
+        return ChatResponseUpdate(
+            contents=contents, role="assistant", message_id=name, raw_representation=chunk
+        )
+
+    def last_updates(self, answer: core.ChatCompletion) -> Iterator[ChatResponseUpdate]:
+        """Return the updates that end a stream: further choices, usage and metadata.
+
+        Args:
+            answer: The whole answer.
+        """
+        contents: list[Content] = []
+        name, index = answer.id or None, 0
+        for each in answer.choices:
+            if each.index != index:
+                if contents:
+                    yield ChatResponseUpdate(contents=contents, role="assistant", message_id=name)
+                contents = self._further.get(each.index, [])
+                name, index = f"{answer.id or 'choice'}-{each.index}", each.index
+            contents += _final_contents(each, self._calls)
+        if usage := from_usage(answer.usage):
+            contents.append(Content.from_usage(usage, merge_mode="replace"))
+        yield ChatResponseUpdate(
+            contents=contents, role="assistant", message_id=name, **_facts(answer)
+        )
 
 
 def from_usage(usage: core.Usage | None) -> UsageDetails | None:
@@ -153,6 +161,18 @@ def _call(call: core.ToolCall, arguments: str, **more: Any) -> Content:
     """Return a call; one that was cut off is for information only, so that it never runs."""
     name = call.function.name
     return Content("function_call", call_id=call.id, name=name, arguments=arguments, **more)
+
+
+def _final_contents(choice: core.Choice, calls: Calls) -> Iterator[Content]:
+    """Return what the end of a stream adds to a choice: sources, late contents, cut calls."""
+    if notes := _annotations(choice.message):
+        yield Content.from_text("", merge_mode="append", annotations=notes)
+    yield from _late(choice)
+    for call in choice.incomplete_tool_calls:
+        place = (choice.index, choice.message.tool_calls.index(call))
+        content = _call(call, "", merge_mode="append", informational_only=True)
+        content.id = calls[place][0] if place in calls else None
+        yield content
 
 
 def _late(choice: core.Choice) -> Iterator[Content]:
