@@ -39,7 +39,8 @@ FLOORS = {
         calls embedding_calls detours legs request_headers attempts hedging journeys
         routed_attempts names router streams
         base_client rerank image_embeddings discovery operations files batch_requests batches bulk
-        sync_operations async_operations sync_bulk_operations async_bulk_operations client
+        many_signatures sync_operations async_operations sync_bulk_operations async_bulk_operations
+        client
         __init__
     """,
     "azinfer.core.routes": """

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from azinfer.core import AsyncInferenceClient, InferenceClient, option_signatures, request_options
+from azinfer.core import (
+    AsyncInferenceClient,
+    InferenceClient,
+    many_signatures,
+    option_signatures,
+    request_options,
+)
+from azinfer.core.bulk import BulkOptions
 
 SIGNATURES = [
     (option_signatures.chat_call, request_options.ChatCall),
@@ -26,6 +34,22 @@ def test_editors_complete_every_documented_option(signature: Any, options: type)
     assert [each.name for each in parameters if each.kind is each.VAR_KEYWORD] == ["options"]
 
 
+@pytest.mark.parametrize(
+    ("bulk", "one"),
+    [
+        (many_signatures.ChatBulkCall[Any](), option_signatures.chat_call),
+        (many_signatures.EmbeddingBulkCall[Any](), option_signatures.embedding_call),
+    ],
+)
+def test_bulk_work_takes_the_options_of_one_call(bulk: Any, one: Any) -> None:
+    options = list(inspect.signature(one).parameters.values())[2:]
+    parameters = inspect.signature(bulk).parameters
+    assert [parameters[each.name] for each in options] == options
+    own = parameters.keys() - {each.name for each in options} - {"client", "requests", "texts"}
+    assert own <= {each.name for each in fields(BulkOptions)}
+    assert {each.name for each in fields(BulkOptions)} - own <= {"batch_size"}
+
+
 @pytest.mark.parametrize("client", [InferenceClient, AsyncInferenceClient])
 @pytest.mark.parametrize(
     ("name", "signature"),
@@ -33,6 +57,8 @@ def test_editors_complete_every_documented_option(signature: Any, options: type)
         ("complete", option_signatures.chat_call),
         ("stream", option_signatures.chat_call),
         ("embed", option_signatures.embedding_call),
+        ("complete_many", many_signatures.ChatBulkCall[Any]()),
+        ("embed_many", many_signatures.EmbeddingBulkCall[Any]()),
     ],
 )
 def test_operations_take_what_type_checkers_read(client: type, name: str, signature: Any) -> None:
@@ -43,8 +69,8 @@ def test_operations_take_what_type_checkers_read(client: type, name: str, signat
     assert operation["options"].kind is inspect.Parameter.VAR_KEYWORD
     for each in [first, *(set(operation) & set(promised) - {"self", "options"})]:
         assert operation[each].default == promised[each].default
-    assert set(operation) <= set(promised)
-    assert "Return the " in getattr(client, name).__doc__
+    assert set(operation) - {"self"} <= set(promised)
+    assert getattr(client, name).__doc__.startswith("Return ")
 
 
 @pytest.mark.parametrize("name", ["ChatOptions", "ChatCall", "EmbeddingOptions", "EmbeddingCall"])

@@ -158,6 +158,8 @@ def test_json_lines_from_a_pipe_are_recognised(endpoint: LocalEndpoint, first: s
         (["--format", "jsonl"], '"a\n', "the standard input, line 1 is not JSON"),
         (["--format", "xml"], "a", "--format 'xml' is unknown; choose from text, jsonl, csv"),
         (["--concurrency", "0"], "a", "--concurrency must be auto or a number above 0, not '0'"),
+        (["--patience", "0"], "a", "--patience must be above 0, not 0"),
+        (["--patience", "nan"], "a", "--patience must be above 0, not nan"),
         (["-o", "out.xlsx"], "a", "--output 'out.xlsx' has an unknown ending; choose from .jsonl"),
         (["-o", "no/where.npy"], "a", "no/where.npy cannot be written"),
         (["--resume"], "a", "--resume continues the work for a file: pass --output FILE"),
@@ -171,6 +173,17 @@ def test_wrong_options_say_what_to_do(
     assert done.returncode == 1
     assert problem in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["embed", "complete"])
+def test_a_run_ends_when_its_patience_does(endpoint: LocalEndpoint, command: str) -> None:
+    model = "embed" if command == "embed" else "chat"
+    endpoint.fail(model, Fault(status=429, headers={"retry-after": "30"}))
+    done = azinfer(command, "-m", model, "--patience", "2", stdin="a")
+    assert done.returncode == 1
+    assert "retry" in done.stderr.lower()
+    bodies: list[Any] = [each.body for each in endpoint.requests if each.body]
+    assert [body.get("patience") for body in bodies] == [None]
 
 
 def test_vectors_become_an_array(endpoint: LocalEndpoint, tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_wrong_options_of_clients(endpoint: LocalEndpoint, command: str, options
         "embed --format xml hi",
         "embed --concurrency 0 hi",
         "embed --concurrency many hi",
+        "embed --patience 0 hi",
+        "complete --patience long hi",
         "embed --batch-size 0 hi",
         "embed --dimensions few hi",
         "embed --prices p.toml hi",

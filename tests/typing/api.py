@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, assert_type
 
 from azinfer.core import (
@@ -22,6 +23,8 @@ from azinfer.core import (
     Usage,
     UserMessage,
 )
+from azinfer.core.bulk import AsyncBulkResults, BulkProgress, BulkResult, BulkResults
+from azinfer.core.embeddings import Vector
 from azinfer.local import LocalDeployment, LocalEndpoint
 from azinfer.migrate import Migration, migrate_source
 
@@ -66,6 +69,39 @@ async def use_the_async_client(client: AsyncInferenceClient) -> None:
     assert_type(await client.embed("a", model="embed"), Embeddings)
 
 
+def use_bulk_work(client: InferenceClient, texts: Iterator[str]) -> None:
+    """Many texts and many conversations of sync code."""
+    vectors = client.embed_many(texts, model="embed", dimensions=256, checkpoint=Path("a.sqlite"))
+    assert_type(vectors, BulkResults[str, Vector])
+    for result in vectors:
+        assert_type(result, BulkResult[str, Vector])
+        assert_type(result.error, InferenceError | None)
+    assert_type(client.embed_many(texts=["a"], output_dimension=1), BulkResults[str, Vector])
+    requests = ([UserMessage(text)] for text in texts)
+    answers = client.complete_many(
+        requests, temperature=0, ordered=False, patience=60, on_progress=show, safe_prompt=True
+    )
+    assert_type(answers, BulkResults[Any, ChatCompletion])
+    own = {"messages": [{"role": "user", "content": "Hello"}], "seed": 1}
+    assert_type(client.complete_many(requests=[own]), BulkResults[Any, ChatCompletion])
+
+
+async def use_async_bulk_work(client: AsyncInferenceClient, texts: AsyncIterator[str]) -> None:
+    """The same of async code, which also takes async iterables."""
+    vectors = client.embed_many(texts, batch_size=16, patience=60.0)
+    assert_type(vectors, AsyncBulkResults[str, Vector])
+    async for result in vectors:
+        assert_type(result, BulkResult[str, Vector])
+    assert_type(client.embed_many(["a"]), AsyncBulkResults[str, Vector])
+    requests = ([UserMessage(text)] async for text in texts)
+    answers = client.complete_many(requests, max_tokens=5)
+    assert_type(answers, AsyncBulkResults[Any, ChatCompletion])
+
+
+def show(progress: BulkProgress) -> None:
+    """Receive the progress of bulk work."""
+
+
 class CountingClient(InferenceClient):
     """A client of a program, which overrides an operation and passes all options on."""
 
@@ -93,12 +129,29 @@ def refuse_wrong_types(client: InferenceClient) -> None:
     client.embed("a", kind="image")  # type: ignore[arg-type]
 
 
+def refuse_wrong_types_of_bulk_work(client: InferenceClient, texts: AsyncIterator[str]) -> None:
+    """The options of requests and those of the work."""
+    requests = [[UserMessage("Hello")]]
+    client.embed_many(3)  # type: ignore[arg-type]
+    client.embed_many(texts)  # type: ignore[arg-type]
+    client.embed_many(["a"], dimensions="256")  # type: ignore[arg-type]
+    client.embed_many(["a"], kind="image")  # type: ignore[arg-type]
+    client.embed_many(["a"], batch_size="16")  # type: ignore[arg-type]
+    client.embed_many(["a"], on_progress=3)  # type: ignore[arg-type]
+    client.complete_many(["Hello"], checkpoint=3)  # type: ignore[list-item, arg-type]
+    client.complete_many(requests, temperature="hot")  # type: ignore[arg-type]
+    client.complete_many(requests, patience="long")  # type: ignore[arg-type]
+    client.complete_many(requests, concurrency=1.5)  # type: ignore[arg-type]
+
+
 async def refuse_wrong_types_of_async_code(client: AsyncInferenceClient) -> None:
     """The same, awaited."""
     messages = [UserMessage("Hello")]
     await client.complete(messages, temperature="hot")  # type: ignore[arg-type]
     client.stream(messages, stop=3)  # type: ignore[arg-type]
     await client.embed("a", dimensions="256")  # type: ignore[arg-type]
+    client.embed_many(["a"], dimensions="256")  # type: ignore[arg-type]
+    client.complete_many([messages], seed="1", total="1")  # type: ignore[arg-type]
 
 
 def use_the_rest(error: InferenceError) -> None:

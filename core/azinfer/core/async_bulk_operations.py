@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 from azinfer.core import lazy
 from azinfer.core.async_operations import AsyncOperations
 from azinfer.core.completions import ChatCompletion
+from azinfer.core.many_signatures import ChatBulkCall, EmbeddingBulkCall
 from azinfer.core.messages import ChatMessage
 from azinfer.core.operations import CallOptions, Kind
+from azinfer.core.option_signatures import parameters_of
 from azinfer.core.retries import Timeout
 
 Conversation: TypeAlias = Sequence[ChatMessage] | Mapping[str, Any]
@@ -22,6 +24,7 @@ Requests: TypeAlias = Iterable[Conversation] | AsyncIterable[Conversation]
 class AsyncBulkOperations(AsyncOperations):
     """The bulk operations of `AsyncInferenceClient`."""
 
+    @parameters_of(EmbeddingBulkCall[Texts]())
     def embed_many(
         self,
         texts: Texts,
@@ -36,6 +39,7 @@ class AsyncBulkOperations(AsyncOperations):
         checkpoint: str | Path | None = None,
         on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
+        patience: float = 600.0,
         batch_size: int | None = None,
         **options: Any,
     ) -> lazy.AsyncBulkResults[str, lazy.Vector]:
@@ -54,10 +58,12 @@ class AsyncBulkOperations(AsyncOperations):
             checkpoint=checkpoint,
             on_progress=on_progress,
             total=total,
+            patience=patience,
             batch_size=batch_size,
         )
         return begin_async(client, job, texts, bulk)
 
+    @parameters_of(ChatBulkCall[Requests]())
     def complete_many(
         self,
         requests: Requests,
@@ -71,6 +77,7 @@ class AsyncBulkOperations(AsyncOperations):
         checkpoint: str | Path | None = None,
         on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
+        patience: float = 600.0,
         **options: Any,
     ) -> lazy.AsyncBulkResults[Any, ChatCompletion]:
         """Return an async iterator over the completions of any number of conversations.
@@ -88,5 +95,6 @@ class AsyncBulkOperations(AsyncOperations):
             checkpoint=checkpoint,
             on_progress=on_progress,
             total=total,
+            patience=patience,
         )
         return begin_async(client, job, requests, bulk)

@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 
 from azinfer.core import lazy
 from azinfer.core.completions import ChatCompletion
+from azinfer.core.many_signatures import ChatBulkCall, EmbeddingBulkCall
 from azinfer.core.messages import ChatMessage
 from azinfer.core.operations import CallOptions, Kind
+from azinfer.core.option_signatures import parameters_of
 from azinfer.core.retries import Timeout
 from azinfer.core.sync_operations import SyncOperations
 
@@ -24,6 +26,7 @@ Requests: TypeAlias = Iterable[Conversation]
 class SyncBulkOperations(SyncOperations):
     """The bulk operations of `InferenceClient`."""
 
+    @parameters_of(EmbeddingBulkCall[Texts]())
     def embed_many(
         self,
         texts: Texts,
@@ -38,6 +41,7 @@ class SyncBulkOperations(SyncOperations):
         checkpoint: str | Path | None = None,
         on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
+        patience: float = 600.0,
         batch_size: int | None = None,
         **options: Any,
     ) -> lazy.BulkResults[str, lazy.Vector]:
@@ -57,6 +61,8 @@ class SyncBulkOperations(SyncOperations):
                 The same call continues from it, and pays for nothing twice.
             on_progress: Called with a BulkProgress after each request.
             total: The number of texts, for the progress, if the input has no length.
+            patience: Seconds without a successful request, of failures or refusals, after which
+                the run ends with the last error. A checkpoint continues it.
             batch_size: The most texts in one request, if that is less than the model accepts.
             **options: dimensions, input_type, encoding_format, …, sent as they are.
 
@@ -84,10 +90,12 @@ class SyncBulkOperations(SyncOperations):
             checkpoint=checkpoint,
             on_progress=on_progress,
             total=total,
+            patience=patience,
             batch_size=batch_size,
         )
         return begin(client, job, texts, bulk)
 
+    @parameters_of(ChatBulkCall[Requests]())
     def complete_many(
         self,
         requests: Requests,
@@ -101,6 +109,7 @@ class SyncBulkOperations(SyncOperations):
         checkpoint: str | Path | None = None,
         on_progress: lazy.OnProgress | None = None,
         total: int | None = None,
+        patience: float = 600.0,
         **options: Any,
     ) -> lazy.BulkResults[Any, ChatCompletion]:
         """Return an iterator over the completions of any number of conversations.
@@ -117,6 +126,7 @@ class SyncBulkOperations(SyncOperations):
             checkpoint: A file that stores every finished request, as in `embed_many`.
             on_progress: Called with a BulkProgress after each request.
             total: The number of requests, for the progress, if the input has no length.
+            patience: Seconds without success after which the run ends, as in `embed_many`.
             **options: Parameters of `complete`; those of a request win.
 
         Returns:
@@ -143,5 +153,6 @@ class SyncBulkOperations(SyncOperations):
             checkpoint=checkpoint,
             on_progress=on_progress,
             total=total,
+            patience=patience,
         )
         return begin(client, job, requests, bulk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from azinfer.core import (
     InferenceClient,
     InvalidResponseError,
     RateLimitError,
+    ServerError,
     UnsupportedParameterError,
     UserMessage,
 )
@@ -115,6 +117,28 @@ def test_options_reach_every_request(ask: Ask, server: RawServer) -> None:
     assert {request.json["model"] for request in server.received} == {"Embed-2"}
     assert {request.json["dimensions"] for request in server.received} == {2}
     assert {request.header("x-job") for request in server.received} == {"night"}
+
+
+@pytest.mark.parametrize("method", ["embed_many", "complete_many"])
+@pytest.mark.parametrize("seconds", [5, 90.0])
+def test_work_ends_when_its_patience_does(
+    ask: Ask, server: RawServer, method: str, seconds: float
+) -> None:
+    server.choose = lambda request: reply(failure("503", "maintenance"), 503)
+    driver = ask(max_retries=0)
+    began = driver.client._clock.now
+    items: list[Any] = ["1", "2"] if method == "embed_many" else [[UserMessage("1")]]
+    with pytest.raises(ServerError, match="maintenance"):
+        results_of(driver, method, items, patience=seconds)
+    assert seconds < driver.client._clock.now - began < 2 * seconds + 60
+    assert not any("patience" in request.json for request in server.received)
+
+
+@pytest.mark.parametrize("method", ["embed_many", "complete_many"])
+@pytest.mark.parametrize("value", [0, math.nan])
+def test_patience_is_a_number_above_0(ask: Ask, method: str, value: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"patience must be above 0, not {value}"):
+        results_of(ask(), method, [], patience=value)
 
 
 @pytest.mark.parametrize("name", ["concurrency", "batch_size"])

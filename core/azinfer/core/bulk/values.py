@@ -135,7 +135,7 @@ class BulkOptions:
                 continue
             if not isinstance(value, kinds) or isinstance(value, bool):
                 refuse(name, value, "a number")
-            if value <= 0:
+            if not value > 0:  # also for a value that is not a number
                 raise ConfigurationError(f"{name} must be above 0, not {value!r}", param=name)
         if self.checkpoint is not None and not isinstance(self.checkpoint, str | Path):
             refuse("checkpoint", self.checkpoint, "the path of a file")

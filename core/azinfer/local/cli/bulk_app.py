@@ -71,6 +71,13 @@ Concurrency = Annotated[
         "its rate limits."
     ),
 ]
+Patience = Annotated[
+    float,
+    typer.Option(
+        help="Seconds without a successful request, of failures or refusals, after which the run "
+        "ends. --resume continues it."
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Count requests and estimated tokens; send nothing."),
@@ -111,6 +118,7 @@ def embed(
     force: Force = False,
     keep_checkpoint: KeepCheckpoint = False,
     concurrency: Concurrency = "auto",
+    patience: Patience = 600.0,
     dry_run: DryRun = False,
     prices: Prices = None,
     json: Json = False,
@@ -153,6 +161,7 @@ def complete(
     force: Force = False,
     keep_checkpoint: KeepCheckpoint = False,
     concurrency: Concurrency = "auto",
+    patience: Patience = 600.0,
     dry_run: DryRun = False,
     prices: Prices = None,
     json: Json = False,
@@ -194,6 +203,7 @@ def _settings(options: dict[str, Any], kind: str, whole: str | None = None) -> A
         force=options["force"],
         keep_checkpoint=options["keep_checkpoint"],
         concurrency=None if concurrency == "auto" else int(concurrency),
+        patience=options["patience"],
         dry_run=options["dry_run"],
         prices=options["prices"],
         as_json=options["json"],

@@ -48,6 +48,7 @@ class Settings:
         force: Whether to replace an output.
         keep_checkpoint: Whether the checkpoint stays, so that a longer input can be continued.
         concurrency: The number of requests at once; None if it is to be found.
+        patience: Seconds without success after which the run ends.
         dry_run: Whether to only count.
         prices: A file with prices, for the estimate.
         as_json: Whether to print a summary as JSON.
@@ -59,6 +60,7 @@ class Settings:
     force: bool = False
     keep_checkpoint: bool = False
     concurrency: int | None = None
+    patience: float = 600.0
     dry_run: bool = False
     prices: Path | None = None
     as_json: bool = False
@@ -99,6 +101,8 @@ def check_options(options: Mapping[str, Any], kind: str) -> None:
     concurrency = options["concurrency"]
     if concurrency != "auto" and not (concurrency.isdecimal() and int(concurrency)):
         raise OptionError(f"--concurrency must be auto or a number above 0, not {concurrency!r}")
+    if not options["patience"] > 0:
+        raise OptionError(f"--patience must be above 0, not {options['patience']:g}")
     if options["prices"] is not None and not options["dry_run"]:
         raise OptionError("--prices is for --dry-run, which estimates what the work costs")
     if options["output"] is not None:
@@ -153,6 +157,7 @@ def run(client: InferenceClient, model: str, command: Command, settings: Setting
                 checkpoint=checkpoint,
                 on_progress=bar.show,
                 total=_count(source) if bar.is_visible else None,
+                patience=settings.patience,
             )
             failures = _write_all(results, items, settings)
     except BaseException:  # here, as the end of the bar clears what is printed before
