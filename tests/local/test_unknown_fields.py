@@ -89,12 +89,18 @@ def test_a_field_of_the_service_without_effect_is_pointed_out(endpoint: LocalEnd
 
 
 @pytest.mark.parametrize(
-    "name", ["prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity"]
+    ("name", "value"),
+    [
+        ("prompt_cache_key", "low"),
+        ("prompt_cache_retention", "24h"),
+        ("safety_identifier", "low"),
+        ("verbosity", "low"),
+    ],
 )
 @pytest.mark.parametrize("strict", [False, True])
-def test_fields_of_openai_alone_are_accepted_there(strict: bool, name: str) -> None:
+def test_fields_of_openai_alone_are_accepted_there(strict: bool, name: str, value: str) -> None:
     with LocalEndpoint(strict=strict) as endpoint:
-        body = {**CHAT, "model": "synthetic", name: "low"}
+        body = {**CHAT, "model": "synthetic", name: value}
         answer = httpx.post(endpoint.url + CHATS[0], json=body, headers={"api-key": endpoint.key})
     assert answer.status_code == 200
     assert "x-azinfer-hint" not in answer.headers

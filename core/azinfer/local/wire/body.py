@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from azinfer.local.wire.errors import ErrorResponse, bad_request, extra_parameters
@@ -116,6 +117,25 @@ class BodyReader:
             message = f"Invalid type for '{name}': expected a string."
             raise self.error(name, message, "invalid_type")
         return value
+
+    def table(self, name: str) -> Json:
+        """Return an object; empty if it is missing."""
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, dict):
+            message = f"Invalid type for '{name}': expected an object."
+            raise self.error(name, message, "invalid_type")
+        return value or {}
+
+    def choice(self, name: str, values: Sequence[str]) -> None:
+        """Raise if a value is not one of those that exist."""
+        value = self.text(name)
+        if value is not None and value not in values:
+            raise self.unsupported(name, value, values)
+
+    def unsupported(self, name: str, value: Any, values: Sequence[str]) -> ErrorResponse:
+        """Return the error for a value that does not exist."""
+        known = ", ".join(f"'{each}'" for each in values)
+        return self.error(name, f"Invalid value: {value!r}. Supported values are: {known}.")
 
 
 def check_extras(

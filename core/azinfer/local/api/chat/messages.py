@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from azinfer.local.wire.body import BodyReader, Json
 
+# Other surfaces serve models of many makers, whose parts differ.
+_PARTS = ("text", "image_url", "input_audio", "refusal", "audio", "file")
+_NAME = r"[^\s<|\\/>]+"
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -34,6 +38,8 @@ def _check_message(body: BodyReader, message: Any, where: str, open_calls: set[s
     content = message.get("content")
     if content is None and role not in ("assistant", "tool"):
         raise body.error(f"{where}.content", "Invalid value for 'content': expected a string.")
+    if body.openai:
+        _check_name(body, message.get("name"), where)
     if isinstance(content, list):
         _check_parts(body, content, f"{where}.content")
     elif content is not None and not isinstance(content, str):
@@ -48,11 +54,28 @@ def _check_message(body: BodyReader, message: Any, where: str, open_calls: set[s
         )
 
 
+def _check_name(body: BodyReader, name: Any, where: str) -> None:
+    if isinstance(name, str) and not re.fullmatch(_NAME, name):
+        message = (
+            f"Invalid '{where}.name': string does not match pattern. Expected a string that "
+            f"matches the pattern '^{_NAME}$'."
+        )
+        raise body.error(f"{where}.name", message)
+
+
 def _check_parts(body: BodyReader, parts: list[Any], where: str) -> None:
+    if body.openai and not parts:
+        message = (
+            f"Invalid '{where}': empty array. Expected an array with minimum length 1, but got an "
+            "empty array instead."
+        )
+        raise body.error(where, message, "empty_array")
     for at, part in enumerate(parts):
         if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
             place = f"{where}.{at}.type"
             raise body.error(place, f"Missing required parameter: '{place}'.")
+        if body.openai and part["type"] not in _PARTS:
+            raise body.unsupported(f"{where}.{at}.type", part["type"], _PARTS)
 
 
 def _call_ids(body: BodyReader, calls: Any, where: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from azinfer.local.api.chat.messages import check_messages
 from azinfer.local.engines.schema.budget import run_in_thread
 from azinfer.local.wire.body import BodyReader, Json
+from azinfer.local.wire.shared_options import check_shared_options
 
 _MOST_TOOLS = 128
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -48,6 +49,7 @@ def parse_chat_request(body: Json, surface: str) -> ChatRequest:
         ErrorResponse: The body is not valid; the error names the field.
     """
     fields = BodyReader(body, surface)
+    check_shared_options(body, surface)
     for name in ("frequency_penalty", "presence_penalty"):
         fields.number(name, -2, 2, 0)
     tools = _tools(fields)
@@ -138,19 +140,32 @@ def _tools(fields: BodyReader) -> list[Json]:
     if not tools:
         raise fields.error("tools", "[] is too short - 'tools'", "empty_array")
     for at, tool in enumerate(tools):
-        function = tool.get("function") if isinstance(tool, Mapping) else None
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise fields.error(
-                f"tools.{at}.function.name",
-                f"Invalid 'tools[{at}].function.name': letters, digits, _ and -, at most 64.",
-            )
-        schema = function.get("parameters") if isinstance(function, Mapping) else None
-        if schema is not None and not isinstance(schema, Mapping):
-            raise fields.error(
-                f"tools.{at}.function.parameters", "'parameters' must be a JSON Schema."
-            )
+        _check_tool(fields, tool, at)
     return tools
+
+
+def _check_tool(fields: BodyReader, tool: Any, at: int) -> None:
+    if fields.openai:
+        _check_tool_type(fields, tool, at)
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise fields.error(
+            f"tools.{at}.function.name",
+            f"Invalid 'tools[{at}].function.name': letters, digits, _ and -, at most 64.",
+        )
+    schema = function.get("parameters") if isinstance(function, Mapping) else None
+    if schema is not None and not isinstance(schema, Mapping):
+        raise fields.error(f"tools.{at}.function.parameters", "'parameters' must be a JSON Schema.")
+
+
+def _check_tool_type(fields: BodyReader, tool: Any, at: int) -> None:
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    if kind is None:
+        message = f"Missing required parameter: 'tools[{at}].type'."
+        raise fields.error(f"tools.{at}.type", message, "missing_required_parameter")
+    if kind != "function":
+        raise fields.unsupported(f"tools.{at}.type", kind, ("function",))
 
 
 def _tool_choice(fields: BodyReader, tools: Sequence[Json]) -> tuple[str, str | None]:

@@ -51,9 +51,13 @@ def parse_embedding_request(body: Json, surface: str) -> EmbeddingRequest:
             "'input' has something other than texts. Token ids are those of another tokenizer; "
             "send the texts (check_embedding_ctx_length=False in langchain-openai).",
         )
+    if fields.openai and not all(texts):
+        place = f"input[{texts.index('')}]" if isinstance(body["input"], list) else "input"
+        raise fields.error("input", f"'$.input' is invalid: '{place}' is an empty string.")
     if len(texts) > 2048:
         raise fields.error("input", "'input' has too many texts; at most 2048.")
     fields.text("model")
+    fields.text("user")
     return EmbeddingRequest(texts, fields.whole("dimensions", 1, 10**5), _encoding(fields))
 
 

@@ -27,6 +27,7 @@ FIELDS = frozenset(
     temperature thinking thread tool_choice tools top_k top_p""".split()  # noqa: SIM905
 )
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_TIERS = ("auto", "standard_only")
 _LEAST_BUDGET = 1024
 _BREAKPOINTS = 4
 
@@ -58,6 +59,7 @@ def parse_messages_request(body: Json, seal: Seal) -> MessagesRequest:
     Raises:
         ErrorResponse: The body is not valid; the error names the field.
     """
+    _check_simple(body)
     turns = read_turns(body, seal)
     messages = as_chat_messages(_system(body), turns)
     thinking = _thinking(body)
@@ -87,6 +89,30 @@ def check_limit(body: Json) -> None:
         raise anthropic_error("max_tokens: Input should be a valid integer")
     if limit < 1:
         raise anthropic_error("max_tokens: Input should be greater than or equal to 1")
+
+
+def _check_simple(body: Json) -> None:
+    """Check the fields that have no counterpart in a chat."""
+    if not isinstance(body.get("stream", False), bool):
+        raise anthropic_error("stream: Input should be a valid boolean")
+    top_k = body.get("top_k", 0)
+    if isinstance(top_k, bool) or not isinstance(top_k, int):
+        raise anthropic_error("top_k: Input should be a valid integer")
+    if top_k < 0:
+        raise anthropic_error("top_k: Input should be greater than or equal to 0")
+    if body.get("service_tier", "auto") not in _TIERS:
+        raise anthropic_error("service_tier: Input should be 'auto' or 'standard_only'")
+    _check_metadata(body.get("metadata", {}))
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not isinstance(metadata, Mapping):
+        raise anthropic_error("metadata: Input should be a valid dictionary")
+    for name, value in metadata.items():
+        if name != "user_id":
+            raise anthropic_error(f"metadata.{name}: Extra inputs are not permitted")
+        if not isinstance(value, str | None):
+            raise anthropic_error("metadata.user_id: Input should be a valid string")
 
 
 def _system(body: Json) -> Any:
@@ -181,8 +207,13 @@ def _tools(body: Json) -> Json:
         raise anthropic_error("tools: Input should be a valid list")
     chosen = _choice(choice)
     if not tools:
+        if chosen not in (None, "none"):
+            raise anthropic_error("tool_choice may only be specified while providing tools")
         return {}
     chat: Json = {"tools": [_tool(tool, at) for at, tool in enumerate(tools)]}
+    names = [tool["name"] for tool in tools]
+    if len(set(names)) < len(names):
+        raise anthropic_error("tools: Tool names must be unique.")
     if chosen is not None:
         chat["tool_choice"] = chosen
         chat["parallel_tool_calls"] = not (choice or {}).get("disable_parallel_tool_use")

@@ -11,8 +11,14 @@ from typing import Any
 
 from azinfer.local.api.responses.tools import chat_choice, chat_tools
 from azinfer.local.resource.model_families import LOGPROBS
-from azinfer.local.wire.body import Json
+from azinfer.local.wire.body import BodyReader, Json
 from azinfer.local.wire.errors import ErrorResponse, bad_request, unsupported_parameter
+from azinfer.local.wire.shared_options import (
+    EFFORTS,
+    VERBOSITIES,
+    check_nested,
+    check_shared_options,
+)
 
 FIELDS = frozenset(
     """background conversation include input instructions max_output_tokens max_tool_calls metadata
@@ -48,7 +54,15 @@ _DEFAULTS: Json = {
     "user": None,
 }
 _MOST_LIKELY = 20
-_OBJECTS = ("metadata", "reasoning", "stream_options", "text")
+_NESTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "reasoning": {"effort": EFFORTS, "summary": ("auto", "concise", "detailed")},
+    "text": {"verbosity": VERBOSITIES},
+}
+_INCLUDED = (
+    *("code_interpreter_call.outputs", "computer_call_output.output.image_url"),
+    *("file_search_call.results", "message.input_image.image_url", LOGPROBS),
+    *("reasoning.encrypted_content", "web_search_call.action.sources", "web_search_call.results"),
+)
 _SHARED = ("stream", "temperature", "top_p", "parallel_tool_calls")
 
 
@@ -61,10 +75,10 @@ def check_response_request(body: Json, surface: str, strict: bool) -> None:
     if body.get("input") in (None, "", []):
         message = "Missing required parameter: 'input'."
         raise bad_request(surface, message, "input", "missing_required_parameter")
-    for name in _OBJECTS:
-        if not isinstance(body.get(name) or {}, Mapping):
-            message = f"Invalid type for '{name}': expected an object."
-            raise bad_request(surface, message, name, "invalid_type")
+    check_shared_options(body, surface)
+    for name, values in _NESTED.items():
+        check_nested(body, surface, name, values)
+    BodyReader(body, surface).whole("max_tool_calls", 1, 10**6)
     if body.get("prompt"):
         raise unsupported_parameter(surface, "prompt", body["prompt"])
     _check_logprobs(body, surface)
@@ -85,6 +99,9 @@ def _check_logprobs(body: Json, surface: str) -> None:
     if not all(isinstance(each, str) for each in included):
         message = "Invalid type for 'include': expected a list of texts."
         raise bad_request(surface, message, "include", "invalid_type")
+    for at, each in enumerate(included):
+        if each not in _INCLUDED:
+            raise BodyReader(body, surface).unsupported(f"include.{at}", each, _INCLUDED)
     likely = _read_typed(body, "top_logprobs", int, surface) or 0
     if isinstance(likely, bool) or not 0 <= likely <= _MOST_LIKELY:
         message = f"Invalid 'top_logprobs': expected a number from 0 to {_MOST_LIKELY}."
