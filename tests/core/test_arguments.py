@@ -23,6 +23,7 @@ from azinfer.core import (
     ToolMessage,
     UserMessage,
     request_options,
+    without_empty_texts,
 )
 from azinfer.core.arguments import CHAT_NAMES, EMBEDDING_NAMES, RERANK_NAMES, check_call_options
 from azinfer.core.embeddings import check_texts
@@ -98,6 +99,41 @@ def test_a_wrong_argument_of_a_client_is_named(
 )
 def test_names_of_other_clients_are_known(kind: Any, name: str, meant: str) -> None:
     assert f"{name!r}; did you mean {meant!r}?" in refusal_of(lambda: kind(**{name: "x"}))
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("name", ["endpoint", "model", "model_id"])
+def test_an_empty_name_is_not_the_default(
+    kind: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_AI_ENDPOINT", URL)
+    arguments = {"endpoint": URL, "credential": "a-key", "model": "gpt-4.1", name: ""}
+    reason = f"{name} is an empty text; pass a name, or leave it out for the default"
+    assert reason in refusal_of(lambda: kind(**arguments))
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.complete(HI, model=""),
+        lambda client: client.embed(["a"], model=""),
+        lambda client: client.embed_images(["data:image/png;base64,AAAA"], model=""),
+        lambda client: client.rerank("a", ["b"], model=""),
+        lambda client: client.complete_many([HI], model=""),
+        lambda client: client.embed_many(["a"], model=""),
+        lambda client: client.with_options(model=""),
+    ],
+)
+def test_an_empty_name_of_a_call_is_refused(kind: Any, call: Callable[[Any], Any]) -> None:
+    client = kind(URL, "a-key", model="gpt-4.1")
+    assert "model is an empty text" in refusal_of(lambda: call(client))
+
+
+def test_an_empty_name_of_a_bulk_request_is_its_own_error() -> None:
+    client = InferenceClient(URL, "a-key", model="gpt-4.1")
+    (result,) = client.complete_many([{"messages": HI, "model": ""}])
+    assert "model is an empty text" in str(result.error)
 
 
 def test_arguments_without_their_names_are_three() -> None:
@@ -335,6 +371,11 @@ def test_other_options_of_services_are_sent(name: str, known: frozenset[str]) ->
 def test_the_known_options_are_those_that_editors_complete() -> None:
     assert set(request_options.ChatCall.__annotations__) == CHAT_NAMES
     assert set(request_options.EmbeddingCall.__annotations__) == EMBEDDING_NAMES
+
+
+def test_frameworks_send_a_space_for_an_empty_text() -> None:
+    assert without_empty_texts(["a", "", 5]) == ["a", " ", 5]  # type: ignore[list-item]
+    assert without_empty_texts("ab") == "ab"
 
 
 def test_files_may_be_named_by_paths(tmp_path: Path) -> None:

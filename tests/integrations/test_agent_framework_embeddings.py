@@ -53,6 +53,15 @@ async def test_texts_become_vectors_in_their_order(surface: str, endpoint: Local
     assert "output_token_count" not in result.usage
 
 
+async def test_an_empty_text_does_not_fail_the_others(
+    surface: str, endpoint: LocalEndpoint
+) -> None:
+    embed = AzInferEmbeddingClient(
+        endpoint.url, endpoint.key, "text-embedding-3-small", surface=surface
+    )
+    assert len(await embed.get_embeddings(["one", "", "two"])) == 3
+
+
 async def test_options_are_sent_and_kept(server: RawServer, embed: AzInferEmbeddingClient) -> None:
     server.will(reply(vectors([1.0, 2.0])))
     options: Any = {"dimensions": 2, "input_type": "query", "model": "other", "headers": {"a": "b"}}

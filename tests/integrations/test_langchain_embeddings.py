@@ -63,8 +63,14 @@ def inputs(server: RawServer) -> list[Any]:
 def test_texts_are_sent_as_texts_in_a_list(make: Make, server: RawServer) -> None:
     # langchain-ai/langchain#21575, #6793; agno-agi/agno#6759
     make(model_id="text-embedding-3-small").embed_query("a")
-    make(model_id="Cohere-embed-v3-english").embed_documents(["b", ""])
-    assert inputs(server) == [["a"], ["b", ""]]
+    make(model_id="Cohere-embed-v3-english").embed_documents(["b", "c"])
+    assert inputs(server) == [["a"], ["b", "c"]]
+
+
+def test_an_empty_text_does_not_fail_the_others(local: AzInferEmbeddings) -> None:
+    assert len(local.embed_documents(["b", "", "c"])) == 3
+    assert len(asyncio.run(local.aembed_documents(["", "c"]))) == 2
+    assert len(local.embed_query("")) == len(asyncio.run(local.aembed_query(""))) == 384
 
 
 def test_queries_and_documents_are_distinguished_by_models_that_can(

@@ -66,6 +66,8 @@ def test_wrong_options_of_clients(endpoint: LocalEndpoint, command: str, options
     [
         "chat -m '' hi",
         "embed -m ' ' hi",
+        "chat --endpoint '' hi",
+        "deployments --endpoint ' '",
         "doctor --nosuch",
         "chat --temperature warm hi",
         "chat --max-tokens few hi",
@@ -111,6 +113,11 @@ def test_wrong_options(endpoint: LocalEndpoint, command: str) -> None:
     code, message = run(*shlex.split(command), stdin="one")
     assert code == 2, message
     assert not Path("new").exists()
+
+
+def test_an_empty_endpoint_is_named_as_the_option(endpoint: LocalEndpoint) -> None:
+    _, message = run("chat", "--endpoint", "", "hi")
+    assert "--endpoint is empty; pass a URL" in message
 
 
 @pytest.mark.parametrize(

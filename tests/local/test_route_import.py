@@ -120,6 +120,20 @@ def test_the_environment_becomes_endpoints(tmp_path: Path) -> None:
     assert client.explain(model="chat").deployment == "gpt-4o"
 
 
+def test_one_endpoint_in_several_variables_is_written_once() -> None:
+    environ = {
+        "AZURE_AI_ENDPOINT": "https://contoso.services.ai.azure.com",
+        "AZURE_AI_API_KEY": "k1",
+        "AZURE_INFERENCE_ENDPOINT": "https://Contoso.services.ai.azure.com/",
+        "AZURE_INFERENCE_CREDENTIAL": "k1",
+        "AZURE_OPENAI_ENDPOINT": "https://contoso.services.ai.azure.com",
+        "AZURE_OPENAI_API_KEY": "another",
+    }
+    file: Any = tomllib.loads(import_routes("env", environ))
+    keys = {name: table["credential"] for name, table in file["endpoints"].items()}
+    assert keys == {"contoso": "env:AZURE_AI_API_KEY", "contoso-2": "env:AZURE_OPENAI_API_KEY"}
+
+
 def test_a_url_in_a_variable_is_left_to_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(

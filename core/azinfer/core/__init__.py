@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         continuation,
     )
     from azinfer.core.deployments import Deployment, Deployments, RateLimit
-    from azinfer.core.embeddings import Embedding, Embeddings
+    from azinfer.core.embeddings import Embedding, Embeddings, without_empty_texts
     from azinfer.core.endpoint_knowledge import forget_endpoints
     from azinfer.core.endpoints import Endpoint
     from azinfer.core.errors import (
@@ -160,6 +160,7 @@ __all__ = [
     "ready_client",
     "strict_schema",
     "user_agent",
+    "without_empty_texts",
     "without_secrets",
 ]
 
@@ -191,6 +192,7 @@ _MODULES = {
     "RateLimit": "deployments",
     "Embedding": "embeddings",
     "Embeddings": "embeddings",
+    "without_empty_texts": "embeddings",
     "forget_endpoints": "endpoint_knowledge",
     "Endpoint": "endpoints",
     "APIConnectionError": "errors",

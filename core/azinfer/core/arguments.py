@@ -194,12 +194,19 @@ def check_headers(headers: Any) -> None:
 
 
 def check_names(**names: Any) -> None:
-    """Raise if a name of a deployment, a model or an endpoint is not a text.
+    """Raise if a name of a deployment, a model or an endpoint is not a text, or is empty.
+
+    An empty text is most often a variable that has no value. It does not mean the default, because
+    the request would go to a deployment that the caller did not name.
 
     Raises:
         ConfigurationError: The text names the argument.
     """
     for name, value in names.items():
+        if value == "":
+            raise ConfigurationError(
+                f"{name} is an empty text; pass a name, or leave it out for the default", param=name
+            )
         if value is not None and not isinstance(value, str):
             refuse(name, value, "a name")
 

@@ -55,6 +55,8 @@ class BaseClient(CheckedNames):
     ) -> None:
         # Tracebacks may show variables; the query of a URL may have a key.
         credential, endpoint = hidden(credential), hidden(endpoint)
+        if endpoint == "":
+            check_names(endpoint=endpoint)
         url = hidden(endpoint or endpoint_from(environ))
         check_client(model, model_id, max_retries, headers, wire=wire, api_version=api_version)
         self.endpoint = Endpoint.parse(url, surface, api_version)

@@ -153,6 +153,20 @@ def check_texts(texts: str | Sequence[str]) -> list[str]:
     return listed
 
 
+def without_empty_texts(texts: Sequence[str]) -> Sequence[str]:
+    """Return texts to embed for a framework, with a space in place of each empty one.
+
+    Services refuse the whole request for one empty text, and documents that a framework splits may
+    be empty. A space has as little meaning.
+
+    Args:
+        texts: A list of texts; anything else is returned as it is, for `embed` to refuse.
+    """
+    if not isinstance(texts, list | tuple):
+        return texts
+    return [" " if isinstance(text, str) and not text else text for text in texts]
+
+
 def check_kind(kind: str | None) -> None:
     """Raise if this does not say what vectors are for.
 

@@ -217,7 +217,7 @@ class Operations(BaseClient):
         rules = self._rules(call_options.timeout)
         if call_options.headers is not None:
             check_headers(call_options.headers)
-        if call_options.model.__class__ is not str:
+        if not call_options.model or call_options.model.__class__ is not str:
             check_names(model=call_options.model)
         if self._router is None:
             call = make(

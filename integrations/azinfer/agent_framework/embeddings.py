@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from azinfer.agent_framework.connection import Arguments, Connection
 from azinfer.agent_framework.errors import EMBEDDING_ERRORS
-from azinfer.core import ConfigurationError, Embeddings, hidden
+from azinfer.core import ConfigurationError, Embeddings, hidden, without_empty_texts
 
 
 class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]):
@@ -37,7 +37,7 @@ class _EmbeddingClient(Connection, af.BaseEmbeddingClient[Any, list[float], Any]
     async def _embed(self, values: Sequence[Any], options: dict[str, Any]) -> Embeddings:
         images = [each for each in values if isinstance(each, af.Content)]
         if not images:
-            return await self.client.embed(values, **options)
+            return await self.client.embed(without_empty_texts(values), **options)
         if len(images) < len(values) or not all(each.uri for each in images):
             raise ConfigurationError(
                 "texts and images cannot be embedded in one call: pass texts only, or only "

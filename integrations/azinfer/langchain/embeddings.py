@@ -54,27 +54,31 @@ class AzInferEmbeddings(HiddenCredential, Embeddings, DeploymentConnection):
     def embed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
         """Return vectors of documents, shape `(len(texts), dimensions)`, in their order."""
         with translated_errors():
-            return _lists(self.sync_client.embed(texts, **self._options(options, "document")))
+            options = self._options(options, "document")
+            return _lists(self.sync_client.embed(core.without_empty_texts(texts), **options))
 
     @override
     def embed_query(self, text: str, **options: Any) -> list[float]:
         """Return the vector of a query, shape `(dimensions,)`."""
         with translated_errors():
-            return _lists(self.sync_client.embed([text], **self._options(options, "query")))[0]
+            options = self._options(options, "query")
+            return _lists(self.sync_client.embed(core.without_empty_texts([text]), **options))[0]
 
     @override
     async def aembed_documents(self, texts: list[str], **options: Any) -> list[list[float]]:
         """Return vectors of documents, shape `(len(texts), dimensions)`, in their order."""
         with translated_errors():
             options = self._options(options, "document")
-            return _lists(await self.async_client.embed(texts, **options))
+            return _lists(await self.async_client.embed(core.without_empty_texts(texts), **options))
 
     @override
     async def aembed_query(self, text: str, **options: Any) -> list[float]:
         """Return the vector of a query, shape `(dimensions,)`."""
         with translated_errors():
             options = self._options(options, "query")
-            return _lists(await self.async_client.embed([text], **options))[0]
+            return _lists(
+                await self.async_client.embed(core.without_empty_texts([text]), **options)
+            )[0]
 
     def embed_images(self, images: Sequence[Any], **options: Any) -> list[list[float]]:
         """Return vectors of images: bytes, Paths, URLs, or each with a text, `(image, text)`."""

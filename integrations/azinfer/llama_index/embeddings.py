@@ -14,7 +14,7 @@ from llama_index.core.embeddings import MultiModalEmbedding
 from llama_index.core.schema import ImageDocument, ImageNode
 from typing_extensions import override
 
-from azinfer.core import Embeddings
+from azinfer.core import Embeddings, without_empty_texts
 from azinfer.llama_index.connection import DeploymentConnection
 
 Embedding = list[float]
@@ -80,11 +80,13 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
 
     @override
     def _get_query_embedding(self, query: str) -> Embedding:
-        return _lists(self.sync_client.embed(_sendable([query]), **self._of_query))[0]
+        return _lists(self.sync_client.embed(without_empty_texts([query]), **self._of_query))[0]
 
     @override
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        return _lists(await self.async_client.embed(_sendable([query]), **self._of_query))[0]
+        return _lists(
+            await self.async_client.embed(without_empty_texts([query]), **self._of_query)
+        )[0]
 
     @override
     def _get_text_embedding(self, text: str) -> Embedding:
@@ -96,11 +98,11 @@ class AzInferEmbedding(DeploymentConnection, BaseEmbedding):
 
     @override
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _lists(self.sync_client.embed(_sendable(texts), **self._of_text))
+        return _lists(self.sync_client.embed(without_empty_texts(texts), **self._of_text))
 
     @override
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _lists(await self.async_client.embed(_sendable(texts), **self._of_text))
+        return _lists(await self.async_client.embed(without_empty_texts(texts), **self._of_text))
 
 
 class AzInferImageEmbedding(AzInferEmbedding, MultiModalEmbedding):
@@ -141,11 +143,6 @@ class AzInferImageEmbedding(AzInferEmbedding, MultiModalEmbedding):
     async def _aget_image_embeddings(self, img_file_paths: Sequence[Any]) -> list[Embedding]:
         images = [_source(each) for each in img_file_paths]
         return _lists(await self.async_client.embed_images(images, **self._options(None, None)))
-
-
-def _sendable(texts: Sequence[str]) -> list[str]:
-    # Services refuse a whole request for one empty text; a space has as little meaning.
-    return [text or " " for text in texts]
 
 
 def _lists(embeddings: Embeddings) -> list[Embedding]:

@@ -12,7 +12,7 @@ from semantic_kernel.connectors.ai.prompt_execution_settings import PromptExecut
 from semantic_kernel.contents.image_content import ImageContent
 from typing_extensions import override
 
-from azinfer.core import BadRequestError, Embeddings, hidden
+from azinfer.core import BadRequestError, Embeddings, hidden, without_empty_texts
 from azinfer.semantic_kernel.connection import Arguments, DeploymentConnection
 from azinfer.semantic_kernel.errors import translated_errors
 from azinfer.semantic_kernel.messages import image_source
@@ -132,6 +132,7 @@ class AzInferTextEmbedding(DeploymentConnection, EmbeddingGeneratorBase):
         options: dict[str, Any],
     ) -> list[Any]:
         size = batch_size or len(texts) or 1
+        texts = without_empty_texts(texts)
         vectors: list[Any] = []
         with translated_errors():
             for at in range(0, len(texts), size):

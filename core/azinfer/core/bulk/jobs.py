@@ -246,6 +246,7 @@ class CompletionJob(Job[Any, ChatCompletion]):
         if "messages" not in own:
             raise ConfigurationError(f"a request has no messages: {sorted(map(str, own))}")
         messages, model = own.pop("messages"), own.pop("model", None)
+        check_names(model=model)
         own.pop("id", None)
         options = self._options._replace(
             model=model or self._options.model,

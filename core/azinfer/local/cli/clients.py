@@ -38,6 +38,8 @@ def open_client(
     """
     if model is not None and not model.strip():
         raise OptionError("--model is empty; pass the name of a deployment")
+    if endpoint is not None and not endpoint.strip():
+        raise OptionError("--endpoint is empty; pass a URL, or leave it out for the environment's")
     from_options = endpoint is not None or surface is not None
     running = _running_endpoint(endpoint)
     if running is not None:

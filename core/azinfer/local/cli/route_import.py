@@ -134,17 +134,20 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 def from_environment(environ: Mapping[str, str]) -> Imported:
     """Return the content of the usual variables, also of those with an ending such as `_WEST`."""
     imported, members = Imported(), list[str]()
+    names: dict[tuple[str, str | None, str | None], str] = {}  # several variables, one endpoint
     for variable in sorted(environ, key=len):
         for url, keys, versions, models in _VARIABLES:
             if not re.fullmatch(rf"{url}(_\w+)?", variable) or not environ[variable]:
                 continue
             ending = variable.removeprefix(url)
             key = _first(keys, ending, environ)
-            name = imported.endpoint(
-                environ[variable],
-                credential=f"env:{key}" if key else "entra",
-                api_version=environ.get(_first(versions, ending, environ) or ""),
-            )
+            version = environ.get(_first(versions, ending, environ) or "")
+            same = (environ[variable].rstrip("/").casefold(), environ.get(key or ""), version)
+            if (name := names.get(same)) is None:
+                credential = f"env:{key}" if key else "entra"
+                name = names[same] = imported.endpoint(
+                    environ[variable], credential=credential, api_version=version
+                )
             if model := environ.get(_first(models, ending, environ) or ""):
                 members.append(f"{model}@{name}")
     if members:
