@@ -25,7 +25,7 @@ from azinfer.core.legs import Leg, Rules
 from azinfer.core.model_profiles import TOKEN_LIMITS, apply_correction, is_lossless
 from azinfer.core.network import Request, Upload
 from azinfer.core.redaction import redact_error, redact_headers
-from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, standing_headers
+from azinfer.core.request_headers import PASS_THROUGH, may_pass_through, shared_headers
 from azinfer.core.retries import may_have_arrived, retry_after, wait_before_retry
 from azinfer.core.routing import Attempt, Decision, Routing
 from azinfer.core.surfaces import scope_of
@@ -157,19 +157,11 @@ class CallAttempts(Generic[T]):
         self._secret = secret
         self._began = self.clock.monotonic()
         self._answer: Mapping[str, str] = NOTHING
-        headers = standing_headers(self.call.target, self._body, self.corrections, stream=stream)
-        headers.update(secret.headers)
-        if self.call.wire:
-            headers.update(self.call.wire.headers)
-        headers["x-ms-client-request-id"] = self._id
-        for name, value in self.call.target.headers.items():
-            headers[name.lower()] = value
-        body: bytes | Upload = self._encoded
-        if self.call.upload is not None:
-            body = self.call.upload
-            headers["content-type"] = body.content_type
-        method = self.call.method or ("POST" if body else "GET")
-        request = Request(method, self._url, list(headers.items()), body, self._id)
+        call = self.call
+        headers = shared_headers(call, self._body, self.corrections, secret, stream)
+        body: bytes | Upload = call.upload or self._encoded
+        method = call.method or ("POST" if body else "GET")
+        request = Request(method, self._url, headers, body, self._id)
         return request, self.deadline(self._began)
 
     def value_of(self, status: int, headers: Mapping[str, str], parts: list[bytes]) -> T:

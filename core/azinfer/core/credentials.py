@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -49,13 +49,18 @@ Credential: TypeAlias = str | _KeyHolder | _TokenSource | Callable[[], str | Awa
 
 
 class Secret:
-    """The headers that authorise one attempt, and the secret in them, which is never shown."""
+    """The headers that authorise one attempt, and the secret in them, which is never shown.
 
-    __slots__ = ("headers", "names", "value")
+    Attributes:
+        shared: Whole headers of requests with this secret, by what they depend on.
+    """
+
+    __slots__ = ("headers", "names", "shared", "value")
 
     def __init__(self, value: str, names: tuple[str, ...]) -> None:
         self.value = hidden(value)
         self.names = names
+        self.shared: dict[Hashable, Any] = {}
         self.headers = tuple(
             (name, f"Bearer {value}" if name == "authorization" else value) for name in names
         )

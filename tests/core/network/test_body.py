@@ -10,10 +10,10 @@ import pytest
 from azinfer.core import APIConnectionError, InvalidResponseError
 from azinfer.core.network import body
 from azinfer.core.network.body import BodyDecoder
-from azinfer.core.network.request import Request
+from azinfer.core.network.request import Request, SharedHeaders
 
 ID = "0123456789abcdef01-0001-000000000001"
-REQUEST = Request("GET", "https://h/", [], b"", ID)
+REQUEST = Request("GET", "https://h/", SharedHeaders(()), b"", ID)
 TEXT = b'{"choices": []}' * 100
 
 

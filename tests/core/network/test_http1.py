@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from azinfer.core.errors import APIConnectionError, ConfigurationError
 from azinfer.core.network.http1 import ResponseParser, encode_request
-from azinfer.core.network.request import Request
+from azinfer.core.network.request import Request, SharedHeaders
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: 2\r\nX-Id:  7 \r\n\r\n{}"
@@ -148,15 +148,17 @@ def test_an_incomplete_response_is_an_error(data: bytes, expected: str) -> None:
 
 def new_request(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
     """A request."""
-    return Request("POST", "http://h/", headers, body, "id")
+    return Request("POST", "http://h/", SharedHeaders(headers), body, "id")
 
 
 def test_a_request_is_encoded_correctly() -> None:
     assert encode_request(new_request([("api-key", "k")]), "/a?b=c", "h:81") == (
-        b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\napi-key: k\r\n\r\n{}"
+        b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\n"
+        b"x-ms-client-request-id: id\r\napi-key: k\r\n\r\n{}"
     )
     assert encode_request(new_request([("HOST", "other")], b""), "/", "h") == (
-        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nHOST: other\r\n\r\n"
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nx-ms-client-request-id: id\r\n"
+        b"HOST: other\r\n\r\n"
     )
 
 

@@ -2,8 +2,7 @@
 
 **What it is for.** Give a `Transport` or an `AsyncTransport` a `Request` and a deadline, and it
 returns an `OpenResponse` whose body can be read, or raises an InferenceError. Nothing outside this
-package opens a socket, and other modules import only these four names, from `transport` and
-`request`.
+package opens a socket, and other modules import only the names of `__all__`.
 
 **Why it exists.** Measured in November 2026 under the rest of azinfer unchanged, in CPU time of
 one chat call, where httpx with a faster JSON parser is 1 (sync code; async code with 16 calls at
@@ -48,8 +47,16 @@ A connection has five methods, `is_stale`, `send`, `read`, `release` and `close`
 could take its place there. The tests are in `tests/core/network` and `tests/faults`.
 """
 
-from azinfer.core.network.request import Request
+from azinfer.core.network.request import Request, SharedHeaders
 from azinfer.core.network.transport import AsyncTransport, OpenResponse, Transport
 from azinfer.core.network.upload import Progress, Upload
 
-__all__ = ["AsyncTransport", "OpenResponse", "Progress", "Request", "Transport", "Upload"]
+__all__ = [
+    "AsyncTransport",
+    "OpenResponse",
+    "Progress",
+    "Request",
+    "SharedHeaders",
+    "Transport",
+    "Upload",
+]

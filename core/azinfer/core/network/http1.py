@@ -6,12 +6,11 @@ Source: RFC 9112, sections 3 to 9. httptools parses what a service sends.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import httptools
 
 from azinfer.core.errors import APIConnectionError, ConfigurationError
-from azinfer.core.network.request import Request
+from azinfer.core.network.request import REQUEST_ID, Request, SharedHeaders
 from azinfer.core.redaction import SecretBytes
 
 _LARGEST_HEAD = 100 * 1024  # bytes that may come before a body, or between its parts
@@ -32,42 +31,48 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
     Raises:
         ConfigurationError: A header cannot be sent.
     """
-    names = [_lower_name(name) for name, _ in request.headers]
-    if not _FRAMING.isdisjoint(names):
-        framing = next(name for name, _ in request.headers if name.lower() in _FRAMING)
+    headers, body = request.headers, request.body
+    lines = headers.lines or _encode_headers(headers)
+    start = f"{request.method} {target} HTTP/1.1\r\n"
+    if "host" not in headers.names:
+        start += f"Host: {host}\r\n"
+    if body or request.method == "POST":
+        start += f"Content-Length: {len(body)}\r\n"
+    if REQUEST_ID not in headers.names:
+        start += f"{REQUEST_ID}: {request.request_id}\r\n"
+    whole = (start.encode("ascii"), lines, body if isinstance(body, bytes) else b"")
+    return SecretBytes(b"".join(whole))
+
+
+def _encode_headers(headers: SharedHeaders) -> bytes:
+    """Return headers as they are sent, with the blank line behind them, and keep that form.
+
+    Raises:
+        ConfigurationError: One of them cannot be sent.
+    """
+    if not _FRAMING.isdisjoint(headers.names):
+        framing = next(name for name, _ in headers.pairs if name.lower() in _FRAMING)
         raise ConfigurationError(f"the header {framing!r} cannot be set: only the client sets it")
-    if (unfit := _unfit(request.headers)) is not None:
+    if (unfit := _unfit(headers)) is not None:
         raise ConfigurationError(
             f"the header {unfit!r} cannot be sent: its value has line breaks or "
             "characters outside ASCII"
         )
-    lines = [f"{request.method} {target} HTTP/1.1"]
-    if "host" not in names:
-        lines.append(f"Host: {host}")
-    if request.body or request.method == "POST":
-        lines.append(f"Content-Length: {len(request.body)}")
-    lines += [f"{name}: {value}" for name, value in request.headers]
-    head = "\r\n".join((*lines, "\r\n")).encode("ascii")
-    return SecretBytes(head + (request.body if isinstance(request.body, bytes) else b""))
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.pairs])
+    headers.lines = SecretBytes(f"{lines}\r\n".encode("ascii"))
+    return headers.lines
 
 
-def _unfit(headers: list[tuple[str, str]]) -> str | None:
+def _unfit(headers: SharedHeaders) -> str | None:
     """Return the name of the first header that cannot be sent.
 
     It raises nothing itself: a value may be a secret, and tracebacks may show variables.
     """
-    for name, value in headers:
-        # Most values are printable; a pattern takes longer than to see that.
-        printable = value.isascii() and value.isprintable()
-        if not (printable or _VALUE.fullmatch(value)) or not _lower_name(name):
+    for name, value in headers.pairs:
+        printable = value.isascii() and (value.isprintable() or _VALUE.fullmatch(value))
+        if not printable or not _NAME.fullmatch(name):
             return name
     return None
-
-
-@lru_cache(512)
-def _lower_name(name: str) -> str:
-    """Return the name of a header in lower case; an empty text if it is not valid."""
-    return name.lower() if _NAME.fullmatch(name) else ""
 
 
 class ResponseParser:

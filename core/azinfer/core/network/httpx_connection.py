@@ -36,7 +36,7 @@ class _BaseHttpxConnection:
         return False
 
     def _send(self, request: Request, deadline: Deadline) -> Any:
-        headers, content = request.headers, request.body
+        headers, content = request.header_pairs, request.body
         if not isinstance(content, bytes):
             # With a length given, httpx sends pieces without chunks around them.
             headers = [*headers, ("content-length", str(len(content)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,6 +12,31 @@ from azinfer.core.secret_names import without_secrets
 Head: TypeAlias = tuple[int, dict[str, str]]  # status, and headers by lower-case name
 
 
+REQUEST_ID = "x-ms-client-request-id"
+
+
+class SharedHeaders:
+    """Headers that many requests have in common, so that they are encoded only once.
+
+    Args:
+        pairs: Names and values, in the order in which they are sent.
+
+    Attributes:
+        names: The names in lower case.
+        lines: The headers as they are sent; empty until they were checked.
+    """
+
+    __slots__ = ("lines", "names", "pairs")
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = tuple(pairs)
+        self.names = frozenset([name.lower() for name, _ in self.pairs])
+        self.lines = b""
+
+    def __repr__(self) -> str:
+        return f"SharedHeaders({len(self.pairs)} headers)"  # one of them is a secret
+
+
 @dataclass(slots=True, repr=False)
 class Request:
     """One request, ready to be sent.
@@ -18,16 +44,24 @@ class Request:
     Attributes:
         method: `"GET"`, `"POST"` or `"DELETE"`.
         url: The whole URL.
-        headers: Names and values, in the order in which they are sent.
+        headers: All headers but its id.
         body: The body, or what reads it while it is sent; empty for none.
-        request_id: The value of `x-ms-client-request-id`, which services echo.
+        request_id: The value of `x-ms-client-request-id`, which services echo; the header is not
+            sent if `headers` has one.
     """
 
     method: str
     url: str
-    headers: list[tuple[str, str]]
+    headers: SharedHeaders
     body: bytes | Upload
     request_id: str
+
+    @property
+    def header_pairs(self) -> list[tuple[str, str]]:
+        """Names and values of all headers."""
+        pairs = self.headers.pairs
+        own = [] if REQUEST_ID in self.headers.names else [(REQUEST_ID, self.request_id)]
+        return [*own, *pairs]
 
     def __repr__(self) -> str:
         return f"Request({self.method!r}, {without_secrets(self.url)!r})"
