@@ -88,7 +88,10 @@ FLOORS = {
 # What other packages may import of a package: modules, or names of modules.
 PUBLIC: dict[str, frozenset[str]] = {
     "azinfer.core.network": frozenset(
-        {"AsyncTransport", "OpenResponse", "Progress", "Request", "Transport", "Upload"}
+        {
+            *("AsyncTransport", "OpenResponse", "Progress", "Request", "SharedHeaders"),
+            *("Transport", "Upload"),
+        }
     ),
 }
 

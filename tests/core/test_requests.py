@@ -547,6 +547,31 @@ def test_the_callers_spelling_is_sent(ask: Ask, server: RawServer) -> None:
     assert server.received[0].json["model"] == "MISTRAL-Large"
 
 
+def test_each_call_sends_its_own_headers_and_the_current_key(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    driver = ask(headers={"x-team": "a"}, credential=lambda: f"token-{len(server.received)}")
+    for number in [*range(20), *range(20)]:
+        driver.complete(headers={"x-number": str(number)})
+    driver.complete()
+    sent = [dict(request.headers) for request in server.received]
+    numbers = [str(number) for number in range(20)]
+    assert [each.get("x-number") for each in sent] == [*numbers, *numbers, None]
+    assert {each["x-team"] for each in sent} == {"a"}
+    keys = [each["authorization"] for each in sent]
+    assert keys == [f"Bearer token-{at}" for at in range(len(sent))]
+
+
+def test_headers_are_kept_for_few_sets_of_a_key(ask: Ask, server: RawServer) -> None:
+    server.will(reply(chat()))
+    driver = ask()
+    for number in range(40):
+        driver.complete(headers={"x-number": str(number)})
+    secret = driver.client._credential.secret(driver.client.endpoint.surface, None, None)
+    assert 0 < len(secret.shared) <= 16
+    numbers = [dict(request.headers)["x-number"] for request in server.received]
+    assert numbers == [str(number) for number in range(40)]
+
+
 def test_headers_of_the_call_beat_those_of_the_client(ask: Ask, server: RawServer) -> None:
     answers(server)
     driver = ask(headers={"X-Team": "a", "User-Agent": "mine"})

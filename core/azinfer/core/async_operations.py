@@ -214,19 +214,12 @@ class AsyncOperations(Operations):
                 request, deadline = await self._next(attempts)
                 try:
                     # No variable has the response, which tracebacks may show.
-                    return attempts.value_of(*await self._exchange(request, deadline))
+                    return attempts.value_of(*await self._transport.exchange(request, deadline))
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 await self._clock.asleep(wait)
         finally:
             attempts.close()
-
-    async def _exchange(
-        self, request: Request, deadline: Deadline
-    ) -> tuple[int, Mapping[str, str], list[bytes]]:
-        response = await self._transport.open(request, deadline)
-        parts = [part async for part in response.parts]
-        return response.status, response.headers, parts
 
     async def _open_stream(self, attempts: CallAttempts[Any]) -> OpenStream:
         from azinfer.core.streams import OpenStream

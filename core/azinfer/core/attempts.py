@@ -58,10 +58,14 @@ class CallAttempts(Generic[T]):
     leg: Leg[T]
     call: Call[T]
     corrections: dict[str, str]
-    rejected: str | None
     nearest: Callable[[str], tuple[str, ...]] | None = (
         None  # by the names of a file, if one is used
     )
+    # Most calls change none of these.
+    rejected: str | None = None
+    _retries = 0
+    _may_be_done = False  # by a request that ended with an error
+    _failure: InferenceError | None = None
 
     def __init__(self, leg: Leg[T], rules: Rules, decision: Decision | None = None) -> None:
         self._start(rules)
@@ -74,10 +78,7 @@ class CallAttempts(Generic[T]):
         self.budget, self.clock = rules.budget, rules.clock
         self._id = f"{_PROCESS}-{next(call_numbers):04x}-{int(self.clock.random() * 2**48):012x}"
         self._end = self.clock.monotonic() + self.timeout.total
-        self._retries = 0
-        self._may_be_done = False  # by a request that ended with an error
         self._attempts: list[Attempt] = []
-        self._failure: InferenceError | None = None
 
     def _take(self, leg: Leg[T]) -> None:
         """Send the next requests to the deployment of a leg."""

@@ -152,8 +152,10 @@ class Call(NamedTuple, Generic[T]):
     reads_parts: bool = False
 
 
-# The options of a call that the client itself reads.
-_OF_CLIENT = ("send_reasoning", "wire")
+# The options of a call that the client itself reads, or translates.
+_OF_CLIENT = frozenset(
+    {"send_reasoning", "wire", "tools", "tool_choice", "response_format", "stop"}
+)
 
 
 def in_our_schema(messages: Sequence[Any], options: Mapping[str, Any]) -> Json:
@@ -202,7 +204,8 @@ def chat(conversation: Conversation, target: Target, choice: Choice) -> Call[Cha
         model_id=target.model_id,
         profile=target.profile,
         facts=target.facts,
-        learned=target.corrections.copy(),  # other threads add to it
+        # A copy, as other threads add to it.
+        learned=target.corrections.copy() if target.corrections else NOTHING,
         resource=resource_of(url),
         in_project="/api/projects/" in url,
         counts_usage=stream and _asks_for_usage(target),
@@ -266,7 +269,9 @@ def deployment_list(target: Target, url: str, scope: str | None) -> Call[Json]:
 def _options_to_wire(options: Mapping[str, Any]) -> Json:
     """Return options as they are sent; None means that an option is not set."""
     wire = set_options(options)
-    for name in _OF_CLIENT:
+    if _OF_CLIENT.isdisjoint(wire):
+        return wire
+    for name in ("send_reasoning", "wire"):
         wire.pop(name, None)
     if tools := wire.get("tools"):
         wire["tools"] = tools_to_wire(tools)

@@ -82,13 +82,14 @@ class ChoiceAccumulator:
 
     def add_text(self, raw: Json) -> ChunkChoice | None:
         """Add a choice with text and nothing else, as most are; return None for any other."""
-        delta = raw.get("delta")
+        field = raw.get
+        delta = field("delta")
         if delta.__class__ is not dict or not self._splitter.is_done:
             return None
         text = delta.get("content")
         if text.__class__ is not str or len(delta) > 1 + ("role" in delta) or "message" in raw:
             return None
-        if raw.get("finish_reason") or raw.get("logprobs") or raw.get("content_filter_results"):
+        if field("finish_reason") or field("logprobs") or field("content_filter_results"):
             return None
         self._texts.append(text)
         return ChunkChoice(self.index, Delta(text or None))

@@ -41,4 +41,9 @@ class Clock:
         await asyncio.sleep(seconds)
 
 
-SYSTEM = Clock()
+class _SystemClock(Clock):
+    # Without a frame of Python: a call asks seven times, and a stream with each chunk.
+    monotonic = staticmethod(time.monotonic)
+
+
+SYSTEM: Clock = _SystemClock()

@@ -49,18 +49,14 @@ Credential: TypeAlias = str | _KeyHolder | _TokenSource | Callable[[], str | Awa
 
 
 class Secret:
-    """The headers that authorise one attempt, and the secret in them, which is never shown.
-
-    Attributes:
-        shared: Whole headers of requests with this secret, by what they depend on.
-    """
+    """The headers that authorise one attempt, and the secret in them, which is never shown."""
 
     __slots__ = ("headers", "names", "shared", "value")
 
     def __init__(self, value: str, names: tuple[str, ...]) -> None:
         self.value = hidden(value)
         self.names = names
-        self.shared: dict[Hashable, Any] = {}
+        self.shared: dict[Hashable, Any] = {}  # whole headers with this secret
         self.headers = tuple(
             (name, f"Bearer {value}" if name == "authorization" else value) for name in names
         )

@@ -43,7 +43,8 @@ class Deadline:
         Raises:
             APITimeoutError: No time remains.
         """
-        return min(seconds, self.remaining())
+        remaining = self.remaining()
+        return remaining if remaining < seconds else seconds
 
     @property
     def seconds(self) -> float:

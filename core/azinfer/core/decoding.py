@@ -61,7 +61,8 @@ def decode_json(body: bytes, headers: Mapping[str, str], what: str = "the respon
         InvalidResponseError: The body is not JSON; the message shows how it begins.
     """
     try:
-        raw = msgspec.json.decode(json_text(body))
+        # As nearly all bodies and events begin; the others may have blanks in front.
+        raw = msgspec.json.decode(body if body.startswith(b"{") else json_text(body))
     except (ValueError, RecursionError) as error:
         start = body[:200].decode(errors="replace")
         raise InvalidResponseError(
@@ -166,18 +167,22 @@ def decode_message(raw: Any, id_prefix: str) -> Message:
     """Return one message, its reasoning apart from its content."""
     if not isinstance(raw, dict) or _MESSAGE_KEYS.isdisjoint(raw):
         raise invalid_response("a choice without a message", raw)
-    thought, content = text_of(raw.get("content"))
+    thought, content = None, raw.get("content")
+    if content.__class__ is not str:
+        thought, content = text_of(content)
     if content and thought is None:
         thought, content = reasoning.split(content)
     field = raw.get("reasoning_content") or raw.get("reasoning")
-    calls = [
-        decode_tool_call(call, f"{id_prefix}{position}")
-        for position, call in enumerate(list_field(raw, "tool_calls"))
-    ]
+    calls: tuple[ToolCall, ...] = ()
+    if "tool_calls" in raw:
+        calls = tuple(
+            decode_tool_call(call, f"{id_prefix}{position}")
+            for position, call in enumerate(list_field(raw, "tool_calls"))
+        )
     return Message(
         content,
         reasoning=field if isinstance(field, str) else thought,
-        tool_calls=tuple(calls),
+        tool_calls=calls,
         refusal=as_text(raw.get("refusal")) or None,
         audio=as_object(raw.get("audio")) or None,
         raw=raw,
@@ -248,16 +253,16 @@ def decode_usage(raw: Json) -> Usage:
     """Return token counts from any field that a model uses for them."""
     counted = raw.get
     prompt, completion = as_count(counted("prompt_tokens")), as_count(counted("completion_tokens"))
-    read = as_object(counted("prompt_tokens_details"))
-    written = as_object(counted("completion_tokens_details"))
-    thought = as_count(written.get("reasoning_tokens")) or as_count(counted("reasoning_tokens"))
+    read, written = counted("prompt_tokens_details"), counted("completion_tokens_details")
+    cached = as_count(read.get("cached_tokens")) if isinstance(read, dict) else 0
+    thought = as_count(written.get("reasoning_tokens")) if isinstance(written, dict) else 0
     return Usage(
         prompt,
         completion,
         as_count(counted("total_tokens")) or prompt + completion,
-        cached_tokens=as_count(read.get("cached_tokens")),
-        reasoning_tokens=thought,
-        raw=raw,
+        cached,
+        thought or as_count(counted("reasoning_tokens")),
+        raw,
     )
 
 

@@ -113,7 +113,7 @@ class Operations(BaseClient):
         body = calls.in_our_schema(messages, options)
         target = self._place(CHAT, place)
         choice = self._choice(body, target, options.get("wire"), place.wire)
-        return self._call_on_wire(body, options, place, stream, choice)
+        return self._call_on_wire(body, options, place, stream, choice, target)
 
     def _call_on_wire(
         self,
@@ -122,9 +122,11 @@ class Operations(BaseClient):
         place: Place,
         stream: bool,
         choice: Choice,
+        target: Target | None = None,
     ) -> Call[ChatCompletion]:
         wire = wire_named(choice.wire or "")
-        target = self._place(wire.operation, place)
+        if target is None or target.operation != wire.operation:
+            target = self._place(wire.operation, place)
         # Do not use a closure that refers to itself: the garbage collector would have to find it.
         on_wire = partial(self._call_on_wire, body, options, place, stream)
         learn = partial(self._knowledge.learn_wire, target.model, wire.name)

@@ -28,8 +28,6 @@ class EventDecoder:
         Raises:
             InvalidResponseError: An event is too long.
         """
-        if event := self._whole_event(data):
-            return [event]
         if self._after_cr and data:
             data = data[data.startswith(b"\n") :]
             self._after_cr = False
@@ -51,21 +49,22 @@ class EventDecoder:
             self._tail.append(rest)
         return events
 
-    def _whole_event(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Return the only event in the bytes, if it has one line of data, as nearly all have."""
+    def whole_event(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Return the only event in further bytes, if it has one line of data, as nearly all have.
+
+        If it returns None, the bytes are still to be fed.
+        """
+        if self._tail or self._size or self._at_start or not data.endswith(b"\n\n"):
+            return None
         name, start = b"", 0
-        if data.startswith(b"event: "):
+        if not data.startswith(b"data: "):
             start = data.find(b"\n") + 1
+            if not data.startswith(b"event: ") or not data.startswith(b"data: ", start):
+                return None
             name = data[7:start].strip()
-        if (
-            data.startswith(b"data: ", start)
-            and data.endswith(b"\n\n")
-            and data.find(b"\n", start, -2) < 0
-            and b"\r" not in data
-            and not (self._tail or self._size or self._at_start)
-        ):
-            return name, data[start + 6 : -2]
-        return None
+        if data.find(b"\n", start, -2) >= 0 or b"\r" in data:
+            return None
+        return name, data[start + 6 : -2]
 
     def finish(self) -> list[tuple[bytes, bytes]]:
         """Return the event that the end of the stream completes, if it lacks its last line."""

@@ -72,10 +72,10 @@ class StreamReader(ABC):
         if self._json is not None:
             self._json.append(data)
             return ()
-        events = self._decoder.feed(data)
-        if len(events) != 1:
-            return self._chunks(events)
-        chunk = self._read(*events[0])
+        event = self._decoder.whole_event(data)
+        if event is None:
+            return self._chunks(self._decoder.feed(data))
+        chunk = self._read(*event)
         return () if chunk is None else (chunk,)
 
     def finish(self) -> list[ChatCompletionChunk]:

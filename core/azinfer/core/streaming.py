@@ -54,6 +54,8 @@ class ChatReader(StreamReader):
         self._choices: dict[int, ChoiceAccumulator] = {}
         self._head: Json = {}
         self._headed = False
+        self._id = ""
+        self._model: str | None = None
         self._usage: Usage | None = None
         self._prompt_results: list[Json] = []
 
@@ -97,7 +99,8 @@ class ChatReader(StreamReader):
 
     def _read(self, name: bytes, data: bytes) -> ChatCompletionChunk | None:
         """Return the chunk of an event, if it has one."""
-        if data.startswith(b"[DONE]") or data.strip() == b"[DONE]":
+        is_object = data.startswith(b"{")  # as all but the last one
+        if not is_object and (data.startswith(b"[DONE]") or data.strip() == b"[DONE]"):
             self.done = True
             return None
         raw = decode_json(data, self._headers, "an event of the stream")
@@ -111,9 +114,7 @@ class ChatReader(StreamReader):
 
     def _chunk(self, raw: Json) -> ChatCompletionChunk:
         if not self._headed:
-            # The first chunks may have only filter results, with empty id and model.
-            self._headed = bool(raw.get("id"))
-            self._head |= {key: raw[key] for key in raw.keys() - {"choices", "usage"}}
+            self._read_head(raw)
         usage = None
         if raw.get("usage").__class__ is dict:
             self._usage = usage = last_counts(self._usage, decode_usage(raw["usage"]))
@@ -121,16 +122,21 @@ class ChatReader(StreamReader):
             self._prompt_results += as_objects(results)
         parts = raw.get("choices")
         if parts.__class__ is list and len(parts) == 1:
-            return self._new_chunk((self._choice(parts[0]),), usage, raw)
+            choices = (self._choice(parts[0]),)
+            return ChatCompletionChunk(choices, usage, raw, self._id, self._model)
         return self._new_chunk(tuple(map(self._choice, list_field(raw, "choices"))), usage, raw)
+
+    def _read_head(self, raw: Json) -> None:
+        # The first chunks may have only filter results, with empty id and model.
+        self._headed = bool(raw.get("id"))
+        self._head |= {key: raw[key] for key in raw.keys() - {"choices", "usage"}}
+        self._id = as_text(self._head.get("id"))
+        self._model = as_text(self._head.get("model")) or None
 
     def _new_chunk(
         self, choices: tuple[ChunkChoice, ...], usage: Usage | None = None, raw: Json | None = None
     ) -> ChatCompletionChunk:
-        head = self._head
-        return ChatCompletionChunk(
-            choices, usage, raw or {}, as_text(head.get("id")), as_text(head.get("model")) or None
-        )
+        return ChatCompletionChunk(choices, usage, raw or {}, self._id, self._model)
 
     def _choice(self, raw: Any) -> ChunkChoice:
         if raw.__class__ is not dict:

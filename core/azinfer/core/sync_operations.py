@@ -282,9 +282,8 @@ class SyncOperations(Operations):
             while True:
                 request, deadline = self._next(attempts)
                 try:
-                    head = self._transport.open(request, deadline)
-                    # The body has no name here: tracebacks show the values of names.
-                    return attempts.value_of(head.status, head.headers, list(head.parts))
+                    # No variable has the response, which tracebacks may show.
+                    return attempts.value_of(*self._transport.exchange(request, deadline))
                 except InferenceError as error:
                     wait = attempts.wait_after(error)
                 self._clock.sleep(wait)

@@ -38,7 +38,7 @@ def decoder(coding: str = "", status: int = 200, echo: str | None = None) -> Bod
 def test_a_body_is_decoded_however_it_is_cut(coding: str, data: bytes, size: int) -> None:
     decode = decoder(coding)
     parts = [data[at : at + size] for at in range(0, len(data), size)]
-    assert b"".join(piece for part in parts for piece in decode.decode(part)) == TEXT
+    assert b"".join(piece for part in parts for piece in decode.decode([part])) == TEXT
     decode.finish()
 
 
@@ -49,7 +49,7 @@ def test_an_unknown_encoding_is_refused() -> None:
 
 @pytest.mark.parametrize("echo", ["", ID, "another-client's-id", None])
 def test_a_response_without_an_id_of_this_process_is_accepted(echo: str | None) -> None:
-    assert list(decoder(echo=echo).decode(b"a")) == [b"a"]
+    assert list(decoder(echo=echo).decode([b"a"])) == [b"a"]
 
 
 def test_the_response_to_another_request_of_this_process_is_refused() -> None:
@@ -59,16 +59,16 @@ def test_the_response_to_another_request_of_this_process_is_refused() -> None:
 
 def test_a_compressed_body_that_is_cut_off_is_an_error() -> None:
     decode = decoder("gzip")
-    list(decode.decode(gzip.compress(TEXT, mtime=0)[:-1]))
+    list(decode.decode([gzip.compress(TEXT, mtime=0)[:-1]]))
     with pytest.raises(APIConnectionError, match="cut off"):
         decode.finish()
 
 
 def test_a_damaged_body_is_an_error_except_in_an_error_response() -> None:
     with pytest.raises(InvalidResponseError, match="is damaged"):
-        list(decoder("gzip").decode(b"no gzip"))
+        list(decoder("gzip").decode([b"no gzip"]))
     failed = decoder("gzip", 500)
-    assert list(failed.decode(b"no gzip")) == []
+    assert list(failed.decode([b"no gzip"])) == []
     failed.finish()
 
 
@@ -78,12 +78,12 @@ def test_a_body_above_the_limit_is_refused(coding: str, monkeypatch: pytest.Monk
     data = bytes(range(256)) * 4
     decode = decoder(coding)
     with pytest.raises(InvalidResponseError, match=r"larger than \d+ bytes"):
-        list(decode.decode(gzip.compress(data, mtime=0) if coding else data))
+        list(decode.decode([gzip.compress(data, mtime=0) if coding else data]))
 
 
 def test_a_compression_bomb_is_refused_before_it_is_decoded_whole() -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     pieces: list[bytes] = []
     with pytest.raises(InvalidResponseError, match="larger than"):
-        pieces.extend(decoder("gzip").decode(bomb))
+        pieces.extend(decoder("gzip").decode([bomb]))
     assert sum(map(len, pieces)) <= 16 * 1024 * 1024

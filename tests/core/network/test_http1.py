@@ -151,14 +151,32 @@ def new_request(headers: list[tuple[str, str]], body: bytes = b"{}") -> Request:
     return Request("POST", "http://h/", SharedHeaders(headers), body, "id")
 
 
+def test_a_request_has_one_id_or_none() -> None:
+    headers = SharedHeaders([("X-Ms-Client-Request-Id", "own")])
+    for request, ids in (
+        (Request("GET", "http://h/", SharedHeaders(()), b"", "id"), ["id"]),
+        (Request("GET", "http://h/", SharedHeaders(()), b"", ""), []),
+        (Request("GET", "http://h/", headers, b"", "id"), ["own"]),
+    ):
+        lines = encode_request(request, "/", "h").decode().lower().split("\r\n")
+        sent = [line.split(": ") for line in lines if line.startswith("x-ms-client-request-id")]
+        assert [value for _, value in sent] == ids
+        assert [value for _, value in request.header_pairs] == ids
+
+
+def test_the_headers_of_a_request_are_in_no_traceback() -> None:
+    headers = SharedHeaders([("api-key", "a-secret")])
+    encode_request(Request("GET", "http://h/", headers, b"", "id"), "/", "h")
+    assert "a-secret" not in f"{headers!r} {headers.lines!r}"
+
+
 def test_a_request_is_encoded_correctly() -> None:
     assert encode_request(new_request([("api-key", "k")]), "/a?b=c", "h:81") == (
         b"POST /a?b=c HTTP/1.1\r\nHost: h:81\r\nContent-Length: 2\r\n"
         b"x-ms-client-request-id: id\r\napi-key: k\r\n\r\n{}"
     )
     assert encode_request(new_request([("HOST", "other")], b""), "/", "h") == (
-        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nx-ms-client-request-id: id\r\n"
-        b"HOST: other\r\n\r\n"
+        b"POST / HTTP/1.1\r\nContent-Length: 0\r\nx-ms-client-request-id: id\r\nHOST: other\r\n\r\n"
     )
 
 

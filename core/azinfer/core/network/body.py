@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from azinfer.core.errors import (
@@ -31,6 +32,7 @@ class BodyDecoder:
 
     def __init__(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
         self._size = self._received = 0
+        self._parts: list[bytes] = []
         self._status = status
         coding = headers.get("content-encoding", "identity").strip().lower()
         self._inflate = None
@@ -44,14 +46,29 @@ class BodyDecoder:
         if echoed != request.request_id and echoed[:_ID_START] == request.request_id[:_ID_START]:
             raise APIConnectionError("the connection returned the response to another request")
 
-    def decode(self, part: bytes) -> Iterable[bytes]:
-        """Return the decoded bytes of a further part of the body."""
-        self._received += len(part)
+    def decode(self, parts: list[bytes]) -> Iterable[bytes]:
+        """Return the decoded bytes of further parts of the body."""
         if self._inflate is not None:
-            return self._decompress(part, self._inflate)
+            return chain.from_iterable(map(self._decompress, parts))
+        self._received += sum(map(len, parts))
         if self._received > _LARGEST_BODY:
             raise self._too_large()
-        return (part,)
+        return parts
+
+    def add(self, parts: list[bytes]) -> bool:
+        """Keep the decoded bytes of further parts of a whole body; False if there are none."""
+        if parts:
+            self._parts += self.decode(parts)
+        return bool(parts)
+
+    def whole(self) -> list[bytes]:
+        """Return the body that was added, in parts.
+
+        Raises:
+            APIConnectionError: A compressed body was cut off.
+        """
+        self.finish()
+        return self._parts
 
     def finish(self) -> None:
         """Check that the body is complete.
@@ -62,7 +79,9 @@ class BodyDecoder:
         if self._inflate is not None and not self._inflate.eof and self._status < 400:
             raise APIConnectionError("the compressed response was cut off")
 
-    def _decompress(self, part: bytes, inflate: Any) -> Iterator[bytes]:
+    def _decompress(self, part: bytes) -> Iterator[bytes]:
+        self._received += len(part)
+        inflate: Any = self._inflate
         while part:
             try:
                 inflated = inflate.decompress(part, _STEP)

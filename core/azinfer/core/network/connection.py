@@ -138,21 +138,20 @@ class Connection:
                 raise
             waiter.wait_after(blocked, deadline.limit(deadline.timeout.read))
         if waiter.is_readable():
-            self._parse_received()
+            self._parse_received(sock)
         return 0
 
     def _receive(self, deadline: Deadline) -> None:
         """Wait for bytes, or the end, and parse them."""
-        _, waiter = self._open_socket()
+        sock, waiter = self._open_socket()
         # A record of TLS fits into one piece, so none of it waits where no socket says so.
         is_parsed = False
         while not is_parsed:
             waiter.wait_to_read(deadline.limit(deadline.timeout.read))
-            is_parsed = self._parse_received()
+            is_parsed = self._parse_received(sock)
 
-    def _parse_received(self) -> bool:
+    def _parse_received(self, sock: socket.socket) -> bool:
         """Return False if only a part of a record of TLS has come, or one without content."""
-        sock, _ = self._open_socket()
         try:
             data = sock.recv(PIECE)
         except BLOCKED as blocked:

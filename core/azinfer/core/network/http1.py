@@ -38,7 +38,7 @@ def encode_request(request: Request, target: str, host: str) -> bytes:
         start += f"Host: {host}\r\n"
     if body or request.method == "POST":
         start += f"Content-Length: {len(body)}\r\n"
-    if REQUEST_ID not in headers.names:
+    if request.request_id and REQUEST_ID not in headers.names:
         start += f"{REQUEST_ID}: {request.request_id}\r\n"
     whole = (start.encode("ascii"), lines, body if isinstance(body, bytes) else b"")
     return SecretBytes(b"".join(whole))

@@ -46,8 +46,8 @@ class Request:
         url: The whole URL.
         headers: All headers but its id.
         body: The body, or what reads it while it is sent; empty for none.
-        request_id: The value of `x-ms-client-request-id`, which services echo; the header is not
-            sent if `headers` has one.
+        request_id: The value of `x-ms-client-request-id`, which services echo; empty for none. A
+            header of that name in `headers` is sent instead.
     """
 
     method: str
@@ -59,9 +59,9 @@ class Request:
     @property
     def header_pairs(self) -> list[tuple[str, str]]:
         """Names and values of all headers."""
-        pairs = self.headers.pairs
-        own = [] if REQUEST_ID in self.headers.names else [(REQUEST_ID, self.request_id)]
-        return [*own, *pairs]
+        is_sent = self.request_id and REQUEST_ID not in self.headers.names
+        own = [(REQUEST_ID, self.request_id)] if is_sent else []
+        return [*own, *self.headers.pairs]
 
     def __repr__(self) -> str:
         return f"Request({self.method!r}, {without_secrets(self.url)!r})"

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from azinfer.core.deadline import Deadline
 from azinfer.core.endpoints import origin_of
@@ -26,6 +26,8 @@ from azinfer.core.network.request import Request
 _LINGER = 0.1  # seconds to wait for the end of a response; a new connection takes no longer
 
 _NO_POOL = (None, "", None)
+
+WholeResponse: TypeAlias = tuple[int, dict[str, str], list[bytes]]  # status, headers, body
 
 
 @dataclass(slots=True)
@@ -106,6 +108,32 @@ class Transport:
         status, headers, connection = head
         return OpenResponse(status, headers, connection, parts, deadline)
 
+    def exchange(self, request: Request, deadline: Deadline) -> WholeResponse:
+        """Send a request and read the whole response.
+
+        Raises:
+            APIConnectionError: No complete response came.
+            APITimeoutError: No complete response came in time.
+        """
+        pool, connection = self._borrow(request.url, deadline)
+        failure, generation = None, pools.generation
+        try:
+            try:
+                status, headers = connection.send(request, deadline)
+                body = BodyDecoder(request, status, headers)
+                # No variable has the body, which tracebacks may show.
+                while body.add(connection.read(deadline)):
+                    _check_process(generation)
+                return status, headers, body.whole()
+            except InferenceError:
+                raise
+            except Exception as error:
+                failure = network_error(error, deadline)
+            # Outside the except block: errors of httpx refer to the request, and so to the key.
+            raise failure
+        finally:
+            _give_back(pool, connection, deadline)
+
     def close(self) -> None:
         """Stop using the shared connections; those without other users are closed."""
         while self._pools:
@@ -122,10 +150,10 @@ class Transport:
                 body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
-                while parts := _own(connection, generation).read(deadline):
-                    for part in parts:
-                        deadline.remaining()
-                        yield from body.decode(part)
+                _check_process(generation)
+                while parts := connection.read(deadline):
+                    yield from body.decode(parts)
+                    _check_process(generation)
                 body.finish()
             except InferenceError:
                 raise
@@ -135,14 +163,7 @@ class Transport:
             if failure is not None:
                 raise failure
         finally:
-            try:
-                now = deadline.clock.monotonic()
-                connection.release(now)
-                if pool is not None and (unused := pool.give_back(connection, now)):
-                    unused.close()
-            except BaseException:  # what a signal handler raises even here
-                _drop(pool, connection)
-                raise
+            _give_back(pool, connection, deadline)
 
     def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         if self._client is not None:
@@ -208,6 +229,31 @@ class AsyncTransport:
         status, headers, connection = head
         return OpenResponse(status, headers, connection, parts, deadline)
 
+    async def exchange(self, request: Request, deadline: Deadline) -> WholeResponse:
+        """Send a request and read the whole response.
+
+        Raises:
+            APIConnectionError: No complete response came.
+            APITimeoutError: No complete response came in time.
+        """
+        pool, connection = await self._borrow(request.url, deadline)
+        failure, generation = None, pools.generation
+        try:
+            try:
+                status, headers = await connection.send(request, deadline)
+                body = BodyDecoder(request, status, headers)
+                while body.add(await connection.read(deadline)):
+                    _check_process(generation)
+                    deadline.remaining()
+                return status, headers, body.whole()
+            except InferenceError:
+                raise
+            except Exception as error:
+                failure = network_error(error, deadline)
+            raise failure
+        finally:
+            await _give_back_async(pool, connection, deadline)
+
     async def close(self) -> None:
         """Stop using the connections of this loop; those without other users are closed."""
         self._last = _NO_POOL
@@ -224,11 +270,12 @@ class AsyncTransport:
                 body = BodyDecoder(request, status, headers)
                 head += (status, headers, connection)
                 yield b""
-                while parts := await _own(connection, generation).read(deadline):
-                    for part in parts:
-                        deadline.remaining()
-                        for piece in body.decode(part):
-                            yield piece
+                _check_process(generation)
+                while parts := await connection.read(deadline):
+                    deadline.remaining()  # parts that are there already come without a wait
+                    for piece in body.decode(parts):
+                        yield piece
+                    _check_process(generation)
                 body.finish()
             except InferenceError:
                 raise
@@ -237,12 +284,7 @@ class AsyncTransport:
             if failure is not None:
                 raise failure
         finally:
-            now = deadline.clock.monotonic()
-            try:
-                await connection.release(now)
-            finally:
-                if pool is not None and (unused := pool.give_back(connection, now)):
-                    await unused.close()
+            await _give_back_async(pool, connection, deadline)
 
     async def _borrow(self, url: str, deadline: Deadline) -> tuple[Pool | None, Any]:
         if self._client is not None:
@@ -277,6 +319,28 @@ class AsyncTransport:
         return entry
 
 
+def _give_back(pool: Pool | None, connection: Any, deadline: Deadline) -> None:
+    """End the use of a connection of sync code."""
+    try:
+        now = deadline.clock.monotonic()
+        connection.release(now)
+        if pool is not None and (unused := pool.give_back(connection, now)):
+            unused.close()
+    except BaseException:  # what a signal handler raises even here
+        _drop(pool, connection)
+        raise
+
+
+async def _give_back_async(pool: Pool | None, connection: Any, deadline: Deadline) -> None:
+    """End the use of a connection of async code."""
+    now = deadline.clock.monotonic()
+    try:
+        await connection.release(now)
+    finally:
+        if pool is not None and (unused := pool.give_back(connection, now)):
+            await unused.close()
+
+
 def _drop(pool: Pool | None, connection: Any) -> None:
     """Close a connection of sync code whose use was interrupted; nobody else would."""
     if pool is not None and connection is not None:
@@ -285,12 +349,11 @@ def _drop(pool: Pool | None, connection: Any) -> None:
         connection.close()
 
 
-def _own(connection: Any, generation: int) -> Any:
-    """Return a connection of this process.
+def _check_process(generation: int) -> None:
+    """Raise before the next read if the connection is the parent's, whose bytes it would take.
 
     Raises:
-        APIConnectionError: It is the parent's, whose bytes this forked child would take away.
+        APIConnectionError: This process was forked since the request was sent.
     """
     if generation != pools.generation:
         raise APIConnectionError("the response belongs to the process that this one is a fork of")
-    return connection

@@ -46,7 +46,7 @@ class Waiter:
         Raises:
             TimeoutError: Nothing came.
         """
-        if not self._reading(_milliseconds(seconds)):
+        if not self._reading(min(math.ceil(seconds * 1000), LONGEST_POLL)):
             raise TimeoutError("the service sent nothing")
 
     def wait_to_write(self, seconds: float) -> None:
@@ -55,12 +55,9 @@ class Waiter:
         Raises:
             TimeoutError: It accepted none.
         """
-        if not _poll_of(self._socket, writing=True)(_milliseconds(seconds)):
+        milliseconds = min(math.ceil(seconds * 1000), LONGEST_POLL)
+        if not _poll_of(self._socket, writing=True)(milliseconds):
             raise TimeoutError("the network accepted nothing")
-
-
-def _milliseconds(seconds: float) -> int:
-    return min(math.ceil(seconds * 1000), LONGEST_POLL)
 
 
 def _poll_of(sock: Any, *, writing: bool = False) -> Any:

@@ -19,7 +19,7 @@ from azinfer.core.errors import (
     InferenceError,
     InvalidResponseError,
 )
-from azinfer.core.network import AsyncTransport, Request, Transport
+from azinfer.core.network import AsyncTransport, Request, SharedHeaders, Transport
 from azinfer.core.retries import Timeout
 from azinfer.core.version import __version__
 from azinfer.local.engines.base import EngineError
@@ -93,7 +93,8 @@ class UpstreamConnection:
         """
         secret = self._read_credential()
         headers = [("content-type", "application/json"), *self._headers(secret)]
-        request = Request("POST", self._target(operation), headers, write_json(body), "")
+        body_bytes = write_json(body)
+        request = Request("POST", self._target(operation), SharedHeaders(headers), body_bytes, "")
         try:
             response = await self._open_network().open(request, self._new_deadline())
         except APITimeoutError as error:
@@ -149,7 +150,7 @@ class UpstreamConnection:
             ) from None
 
     def _read_list(self) -> bytes:
-        headers = self._headers(self._read_credential())
+        headers = SharedHeaders(self._headers(self._read_credential()))
         request = Request("GET", self._target("models"), headers, b"", "")
         network = Transport(None, None)
         try:
