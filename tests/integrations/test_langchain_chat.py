@@ -40,7 +40,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tracers import BaseTracer
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from azinfer import core
 from azinfer.core import AsyncInferenceClient, ConfigurationError, InferenceClient
@@ -605,6 +605,22 @@ def test_a_wrong_endpoint_is_an_immediate_error() -> None:
         with pytest.raises(ValidationError, match="Pass its surface") as caught:
             kind(endpoint="https://example.com", credential=KEY)
         assert KEY not in str(caught.value)
+
+
+def test_options_of_a_subclass_or_set_later_are_sent(server: RawServer) -> None:
+    class Careful(ChatAzInfer):
+        temperature: float | None = 0.25
+        stop: list[str] | str | None = Field(default_factory=lambda: ["END"])
+
+    server.will(reply(chat()))
+    model = Careful(endpoint=f"{server.url}/openai/v1", credential=KEY, model="m")
+    model.seed = 7
+    model.invoke("hi")
+    model.model_copy(update={"top_p": 0.5, "temperature": None}).invoke("hi")
+    body, other = body_of(server), body_of(server, 1)
+    assert (body["temperature"], body["stop"], body["seed"]) == (0.25, ["END"], 7)
+    assert (other["top_p"], other["stop"], other["seed"]) == (0.5, ["END"], 7)
+    assert "temperature" not in other
 
 
 @pytest.mark.parametrize("kind", [InferenceClient, AsyncInferenceClient])

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Literal, Self, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -31,11 +32,13 @@ from azinfer.langchain.structured import parser_of, response_format_of
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
-_OPTIONS = (
-    *("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs"),
-    *("reasoning_effort", "verbosity", "frequency_penalty", "presence_penalty", "logit_bias"),
-    *("user", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"),
-    "max_completion_tokens",
+_OPTIONS = frozenset(
+    {
+        *("temperature", "max_tokens", "top_p", "stop", "seed", "n", "logprobs", "top_logprobs"),
+        *("reasoning_effort", "verbosity", "frequency_penalty", "presence_penalty", "logit_bias"),
+        *("user", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"),
+        "max_completion_tokens",
+    }
 )
 
 
@@ -167,7 +170,9 @@ class ChatAzInfer(HiddenCredential, BaseChatModel, DeploymentConnection):
     def _options(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options for the core client: those of the call win over the model's."""
         own = self.__dict__
-        options = {name: value for name in _OPTIONS if (value := own[name]) is not None}
+        # Few of the fields are set, and this runs twice in each call.
+        names = _OPTIONS & (self.model_fields_set | _names_with_default(type(self)))
+        options = {name: own[name] for name in sorted(names)}
         options |= self.model_kwargs
         options |= kwargs
         options |= self._target(kwargs)
@@ -358,6 +363,15 @@ def init_chat_model(
 
     chat_model: BaseChatModel = theirs(model, model_provider=model_provider, **named)
     return chat_model
+
+
+@cache
+def _names_with_default(kind: type[ChatAzInfer]) -> frozenset[str]:
+    """Return the fields to which a class, or a caller's subclass, gives a value by default."""
+    fields = kind.model_fields.items()
+    return frozenset(
+        name for name, each in fields if each.default is not None or each.default_factory
+    )
 
 
 def _one_choice(options: dict[str, Any]) -> dict[str, Any]:
