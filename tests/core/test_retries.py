@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from azinfer.core import (
 )
 from azinfer.core.clock import Clock
 from azinfer.core.retries import RetryBudget, retry_after, wait_before_retry
-from client_driver import ClientDriver, TestClock
+from client_driver import KEY, ClientDriver, TestClock, open_driver
 from raw_server import RawServer, chat, events, failure, part, reply, stream
 
 Ask = Callable[..., ClientDriver]
@@ -281,6 +283,29 @@ def test_the_total_timeout_ends_a_call_that_still_receives(ask: Ask, server: Raw
     server.will(drip)
     with pytest.raises(APITimeoutError, match="no complete response came within 60 seconds"):
         ask(timeout=Timeout(total=60), max_retries=0, clock=Late()).complete()
+
+
+@pytest.mark.parametrize("operation", ["complete", "stream"])
+def test_the_total_timeout_ends_a_call_through_a_callers_httpx_client(
+    server: RawServer, operation: str
+) -> None:
+    def drip(peer: Any) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000000\r\n"
+        peer.send(head + b"\r\n")
+        parts = itertools.repeat(b": ping\n\n" if operation == "stream" else b" ", 500)
+        while _still_there(peer) and (data := next(parts, None)):
+            peer.send(data)
+        peer.close()
+
+    server.will(drip)
+    with httpx.Client() as http:
+        limits: dict[str, Any] = {"timeout": Timeout(total=60), "max_retries": 0, "clock": Late()}
+        options: dict[str, Any] = {"http_client": http, **limits}
+        with (
+            open_driver("sync", f"{server.url}/openai/v1", KEY, "m", **options) as driver,
+            pytest.raises(APITimeoutError, match="no complete response came within 60 seconds"),
+        ):
+            getattr(driver, operation)()
 
 
 def _still_there(peer: Any) -> bool:

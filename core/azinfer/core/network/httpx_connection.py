@@ -73,6 +73,7 @@ class HttpxConnection(_BaseHttpxConnection):
     def read(self, deadline: Deadline) -> list[bytes]:
         """Wait for a further part of the body; return an empty list at its end."""
         part = next(self._parts, None)
+        deadline.remaining()  # the timeouts of httpx limit each part, not all of them
         return [] if part is None else [part]
 
     def release(self, now: float) -> None:
