@@ -49,6 +49,28 @@ from raw_server import (
 Ask = Callable[..., ClientDriver]
 
 
+@pytest.mark.parametrize(
+    ("data", "event"),
+    [
+        (b"data: a\n\n", (b"", b"a")),
+        (b"event: x\ndata: a\n\n", (b"x", b"a")),
+        (b"data: a", None),
+        (b": ping\n\n", None),
+        (b"event: x\n\n", None),
+        (b"id: 1\ndata: a\n\n", None),
+        (b"data: a\ndata: b\n\n", None),
+        (b"data: a\r\n\r\n\n", None),
+    ],
+)
+def test_a_whole_event_is_recognised_alone(data: bytes, event: tuple[bytes, bytes] | None) -> None:
+    decoder = EventDecoder()
+    assert decoder.whole_event(data) is None  # a byte-order mark may come first
+    decoder.feed(b"data: first\n\n")
+    assert decoder.whole_event(data) == event
+    decoder.feed(b"data: cut")
+    assert decoder.whole_event(data) is None
+
+
 def decode(data: bytes, *cuts: int) -> list[tuple[bytes, bytes]]:
     decoder = EventDecoder()
     results = []
