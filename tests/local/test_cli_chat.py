@@ -52,6 +52,41 @@ def body_of(endpoint: LocalEndpoint) -> dict[str, Any]:
     return body
 
 
+def test_the_file_in_the_folder_comes_before_the_running_endpoint(
+    endpoint: LocalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    file = work / "azinfer.toml"
+    file.write_text("[local]\nkey = 'k'\n")  # for `azinfer serve`: it has no endpoints
+    assert azinfer("chat", stdin="one").returncode == 0
+    assert len(endpoint.requests) > 0
+    endpoint.requests.clear()
+    with LocalEndpoint([LocalDeployment("third")], key="of-the-file") as other:
+        file.write_text(
+            f"[endpoints.main]\nurl = '{other.url}'\ncredential = 'env:KEY_OF_FILE'\n"
+            "[routes.usual]\ntiers = [['third@main']]\n"
+        )
+        monkeypatch.setenv("KEY_OF_FILE", "of-the-file")
+        monkeypatch.setenv("AZINFER_KEY", endpoint.key)  # for the local endpoint only
+        for model in ("usual", "THIRD"):
+            done = azinfer("chat", "-m", model, stdin="two")
+            assert (done.stdout, done.stderr) == ("This is a synthetic answer to: two\n", "")
+        assert "third" in azinfer("deployments").stdout
+        assert len(endpoint.requests) == 0
+        monkeypatch.setenv("AZURE_AI_ENDPOINT", endpoint.url)
+        assert azinfer("chat", "-m", "first", stdin="three").returncode == 0
+    assert body_of(endpoint)["model"] == "first"
+    monkeypatch.delenv("AZURE_AI_ENDPOINT")
+    file.write_text("[endpoints.main]\nurl = 3\n")
+    done = azinfer("chat", stdin="four")
+    assert done.returncode == 1
+    assert "azinfer.toml" in done.stderr
+    file.write_text("[endpoints\n")
+    assert "azinfer.toml" in azinfer("chat", stdin="five").stderr
+
+
 def test_text_from_a_pipe_is_sent_to_the_running_endpoint(endpoint: LocalEndpoint) -> None:
     done = azinfer("chat", "--temperature", "0.5", "--max-tokens", "40", stdin="From a pipe.\n")
     assert (done.stdout, done.stderr) == ("This is a synthetic answer to: From a pipe.\n", "")
@@ -140,6 +175,7 @@ def test_ctrl_c_at_an_empty_prompt_leaves_a_conversation(endpoint: LocalEndpoint
         chat.read_until(">")
         chat.press("not sent\x03")
         chat.read_until("not sent")
+        chat.read_until("\n")  # the line may be drawn once more before the next prompt
         chat.read_until(">")
         chat.press("\x03")
         chat.read_until("again")

@@ -1,9 +1,11 @@
-"""Clients for commands: of the endpoint that the user names, or of the running local one."""
+"""Clients for commands: of the endpoint that the user names, of a file, or of the local one."""
 
 from __future__ import annotations
 
 import os
+import tomllib
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,8 +28,9 @@ def open_client(
     """Return a client; of the running local endpoint if nothing else is configured.
 
     Args:
-        endpoint: A URL; None for the environment's, or else the running local endpoint.
-        key: The key; None for the environment's, or that of the local endpoint.
+        endpoint: A URL; None for the environment's, or else those of `azinfer.toml` in the working
+            folder, or else the running local endpoint.
+        key: The key; None for that of the same source.
         model: The deployment for calls that name none.
         surface: The surface to use, if the URL does not name it.
         **options: Other arguments of the client's constructor.
@@ -40,6 +43,12 @@ def open_client(
         raise OptionError("--model is empty; pass the name of a deployment")
     if endpoint is not None and not endpoint.strip():
         raise OptionError("--endpoint is empty; pass a URL, or leave it out for the environment's")
+    if endpoint is None and not _has_endpoint() and (file := _configured_file()) is not None:
+        # AZINFER_KEY is the local endpoint's key, which other hosts must not get.
+        credential = None if key == os.environ.get("AZINFER_KEY") else key
+        wanted = {"credential": credential, "model": model, "surface": surface, **options}
+        named = {name: value for name, value in wanted.items() if value is not None}
+        return InferenceClient.from_config(file, **named)
     from_options = endpoint is not None or surface is not None
     running = _running_endpoint(endpoint)
     if running is not None:
@@ -94,7 +103,7 @@ def _running_endpoint(endpoint: str | None) -> RunningEndpoint | None:
         except ValueError:  # of a port or an address; the client says what is wrong
             return None
         return next((each for each in all_running(folder) if _origin(each.url) == named), None)
-    if any(os.environ.get(variable) for variable in ENVIRONMENT):
+    if _has_endpoint():
         return None
     try:
         return find_running(folder, option="--endpoint")
@@ -103,9 +112,25 @@ def _running_endpoint(endpoint: str | None) -> RunningEndpoint | None:
             raise
         variables = " or ".join(ENVIRONMENT)
         raise ConfigurationError(
-            f"no endpoint: pass --endpoint URL, set {variables}, or start a local one with "
-            "`azinfer serve`"
+            f"no endpoint: pass --endpoint URL, set {variables}, write azinfer.toml, or start a "
+            "local one with `azinfer serve`"
         ) from None
+
+
+def _has_endpoint() -> bool:
+    return any(os.environ.get(variable) for variable in ENVIRONMENT)
+
+
+def _configured_file() -> Path | None:
+    """Return the file in the working folder that has endpoints; None if there is no such file."""
+    path = Path("azinfer.toml")
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError:
+        return None
+    except ValueError:  # the client says in which line
+        return path
+    return path if "endpoints" in tables else None
 
 
 def _origin(url: str) -> str:

@@ -12,14 +12,14 @@ Endpoint = Annotated[
     str | None,
     typer.Option(
         help="The endpoint's URL, in any form. Default: AZURE_AI_ENDPOINT or a similar variable of "
-        "the environment, or else the running local endpoint."
+        "the environment, or else azinfer.toml in this folder, or else the running local endpoint."
     ),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
         help="The key to send. Default: AZURE_AI_API_KEY or a similar variable of the environment, "
-        "or else the key of the running local endpoint.",
+        "or else that of azinfer.toml, or else that of the running local endpoint.",
         envvar="AZINFER_KEY",
     ),
 ]
