@@ -46,7 +46,7 @@ CHAT: list[tuple[Json, str]] = [
     ({"stream": True, "stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
     ({"tools": [{**TOOL, "type": "other"}]}, "tools.0.type"),
     ({"tools": [{"function": TOOL["function"]}]}, "tools.0.type"),
-    ({"tools": ["f"]}, "tools.0.type"),
+    ({"tools": ["f"]}, "tools.0.function.name"),
     ({"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
     ({"messages": [{"role": "user", "content": [{"type": "odd"}]}]}, "messages.0.content.0.type"),
     ({"messages": [{"role": "user", "content": "hi", "name": "a b"}]}, "messages.0.name"),

@@ -161,6 +161,10 @@ def without_empty_texts(texts: Sequence[str]) -> Sequence[str]:
 
     Args:
         texts: A list of texts; anything else is returned as it is, for `embed` to refuse.
+
+    Example:
+        >>> without_empty_texts(["one", "", "two"])
+        ['one', ' ', 'two']
     """
     if not isinstance(texts, list | tuple):
         return texts

@@ -145,8 +145,6 @@ def _tools(fields: BodyReader) -> list[Json]:
 
 
 def _check_tool(fields: BodyReader, tool: Any, at: int) -> None:
-    if fields.openai:
-        _check_tool_type(fields, tool, at)
     function = tool.get("function") if isinstance(tool, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -157,10 +155,12 @@ def _check_tool(fields: BodyReader, tool: Any, at: int) -> None:
     schema = function.get("parameters") if isinstance(function, Mapping) else None
     if schema is not None and not isinstance(schema, Mapping):
         raise fields.error(f"tools.{at}.function.parameters", "'parameters' must be a JSON Schema.")
+    if fields.openai:
+        _check_tool_type(fields, tool, at)
 
 
-def _check_tool_type(fields: BodyReader, tool: Any, at: int) -> None:
-    kind = tool.get("type") if isinstance(tool, Mapping) else None
+def _check_tool_type(fields: BodyReader, tool: Json, at: int) -> None:
+    kind = tool.get("type")
     if kind is None:
         message = f"Missing required parameter: 'tools[{at}].type'."
         raise fields.error(f"tools.{at}.type", message, "missing_required_parameter")
